@@ -1,0 +1,1 @@
+"""Gaussian trust regions for policies in worlds that keep changing."""

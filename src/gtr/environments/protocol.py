@@ -1,0 +1,77 @@
+"""What an environment is here: pure functions of a state and of the world's present parameters.
+
+A *world* is the pytree of parameters that a change alters (an offset, a permutation, which corner
+pays). It is a pure function of a schedule key and the phase's number, so that every method run with
+the same seed meets the same changes, and a resumed run needs nothing saved to meet them again.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+State = Any
+World = Any
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """Actions 0 ... n - 1, as int32 scalars."""
+
+    n: int
+
+
+@dataclass(frozen=True)
+class Box:
+    """Actions in a box: float32 arrays of `shape`, each component between `low` and `high`."""
+
+    shape: tuple[int, ...]
+    low: float
+    high: float
+
+
+class Step(NamedTuple):
+    """What one step of one environment gives back; nothing is reset automatically."""
+
+    state: State
+    observation: Array
+    reward: Float[Array, ""]
+    terminated: Bool[Array, ""]
+    truncated: Bool[Array, ""]
+
+
+class Environment(Protocol):
+    """One environment, unbatched; the learner maps it over copies and seeds.
+
+    Everything static (shapes, spaces, sizes) is an attribute; everything that changes from phase
+    to phase is in `world`. Methods are traced by JAX: no Python control flow on array values.
+    """
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """Shape of one observation."""
+        ...
+
+    @property
+    def action_space(self) -> Discrete | Box:
+        """The actions that `step` takes."""
+        ...
+
+    def world(self, key: PRNGKeyArray, phase: Int[Array, ""]) -> World:
+        """Parameters of the world in `phase`, drawn from the schedule's `key`.
+
+        Phase 0 is the unchanged world, for every key.
+        """
+        ...
+
+    def reset(self, key: PRNGKeyArray, world: World) -> tuple[State, Array]:
+        """A fresh episode: its state and first observation."""
+        ...
+
+    def step(self, key: PRNGKeyArray, state: State, action: Array, world: World) -> Step:
+        """One transition. `observation` is the successor's even where the episode ends."""
+        ...
+
+    def action_mask(self, state: State, world: World) -> Bool[Array, " n"] | None:
+        """Which discrete actions are allowed in `state`; None where all always are."""
+        ...
