@@ -1,0 +1,1 @@
+"""Environments as pure functions, adapters to those of others, and what changes in them."""

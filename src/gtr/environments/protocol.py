@@ -45,11 +45,25 @@ class Environment(Protocol):
 
     Everything static (shapes, spaces, sizes) is an attribute; everything that changes from phase
     to phase is in `world`. Methods are traced by JAX: no Python control flow on array values.
+
+    Four promises that the learner builds on:
+
+    - States and observations have the same structure, shapes, dtypes and weak types from `reset`
+      and from `step`, so both can be the carry of a scan.
+    - `step` never calls `reset`, and `reset` is cheap: the learner draws the resets of a whole
+      rollout at once, outside the scan, and selects them where an episode ended.
+    - A state belongs to the world it was made in. When the phase changes, start fresh episodes.
+    - Instances are hashable and equal when they behave alike, so they can be static arguments of
+      a jitted function without compiling it anew.
+
+    Call `world` where the phase is not mapped over (inside the function that is mapped over seeds,
+    the phase passed in unmapped): then what depends on the phase alone, such as which of several
+    environments is active, stays a real branch instead of a selection among all results.
     """
 
     @property
     def observation_shape(self) -> tuple[int, ...]:
-        """Shape of one observation."""
+        """Shape of one observation; networks cast it to float32."""
         ...
 
     @property
@@ -69,7 +83,10 @@ class Environment(Protocol):
         ...
 
     def step(self, key: PRNGKeyArray, state: State, action: Array, world: World) -> Step:
-        """One transition. `observation` is the successor's even where the episode ends."""
+        """One transition. `observation` is the successor's even where the episode ends.
+
+        At most one of `terminated` and `truncated` is true. A terminal state is never stepped.
+        """
         ...
 
     def action_mask(self, state: State, world: World) -> Bool[Array, " n"] | None:
