@@ -1,0 +1,159 @@
+"""What holds a policy near its anchors: the Gaussian trust region, its rivals, and the gate.
+
+A divergence D >= 0, in nats, says how far the policy is from one anchor: `half_square` of the
+log-ratio of the sampled action, or a KL divergence where the distributions are at hand. Every
+penalty is called with
+
+    divergences: (..., K), one for each anchor
+    weights:     (K,), each >= 0, summing to 1
+
+and gives back (...), per sample, to be minimised. All penalties have curvature `stiffness` in the
+log-ratio at the anchor, so that equal stiffness compares like with like. Half-precision input is
+computed and returned in float32. Divergences are bounded to [0, 2e18] and stiffness and radius
+by `numerics.LIMIT`, so that value and gradient are finite for every input but NaN.
+"""
+
+import math
+from dataclasses import dataclass
+
+from array_api_compat import array_namespace
+
+from gtr.objective.numerics import LIMIT, Array, Number, as_like, bounded, stop_gradient, widened
+
+
+def half_square(log_ratio: Array) -> Array:
+    """The sample form of the divergence, l^2 / 2 in nats; its mean is near KL for near policies.
+
+    Args:
+        log_ratio: (...) log pi(a|s) - log anchor(a|s), nats.
+
+    Returns:
+        (...), float32 or float64.
+    """
+    log_ratio = bounded(widened(log_ratio), -2 * LIMIT, 2 * LIMIT)
+    return 0.5 * log_ratio * log_ratio
+
+
+def _bounded_divergences(divergences: Array) -> Array:
+    return bounded(widened(divergences), 0.0, 2 * LIMIT**2)
+
+
+def _squared_radius(radius: Number) -> Number:
+    radius = bounded(radius, 1 / LIMIT, LIMIT)
+    return radius * radius
+
+
+def _bounded_stiffness(stiffness: Number) -> Number:
+    return bounded(stiffness, 0.0, LIMIT)
+
+
+def _weighted_sum(weights: Array, values: Array) -> Array:
+    return array_namespace(values).sum(as_like(weights, values) * values, axis=-1)
+
+
+def kernel(divergences: Array, weights: Array, radius: Number) -> Array:
+    """The mixture of Gaussian kernels, kappa = sum_k w_k exp(-D_k / radius^2), in [0, 1].
+
+    Args:
+        divergences: (..., K), nats.
+        weights: (K,), summing to 1.
+        radius: in nats of log-ratio.
+
+    Returns:
+        (...): 1 at every anchor, 0 far from all of them.
+    """
+    divergences = _bounded_divergences(divergences)
+    xp = array_namespace(divergences)
+    return _weighted_sum(weights, xp.exp(-divergences / _squared_radius(radius)))
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """The Gaussian trust region, stiffness radius^2 (1 - kappa): our reading of arXiv:2606.03382.
+
+    Bounded by stiffness radius^2. The pull towards an anchor rises with the log-ratio l, is
+    strongest at |l| = radius, and fades beyond. It is the Welsch loss of robust statistics.
+
+    Attributes:
+        stiffness: the curvature at the anchor; on the scale of a KL coefficient.
+        radius: the log-ratio, in nats, where the pull is strongest. `math.inf` gives `Quadratic`.
+    """
+
+    stiffness: Number = 0.4
+    radius: Number = 0.5
+
+    def __call__(self, divergences: Array, weights: Array) -> Array:
+        """The penalty of each sample; see the module for shapes."""
+        divergences = _bounded_divergences(divergences)
+        squared = _squared_radius(self.radius)
+        # 1 - exp(-z) would lose every digit near the anchor, where a policy spends its time.
+        depths = -array_namespace(divergences).expm1(-divergences / squared)
+        return _bounded_stiffness(self.stiffness) * (squared * _weighted_sum(weights, depths))
+
+    @property
+    def strongest_pull(self) -> Number:
+        """The largest |dP/dl|, at |l| = radius: stiffness radius e^(-1/2)."""
+        return self.stiffness * bounded(self.radius, 1 / LIMIT, LIMIT) * math.exp(-0.5)
+
+
+@dataclass(frozen=True)
+class Bump:
+    """A penalty whose value returns to 0; our reading.
+
+    It is stiffness sum_k w_k D_k exp(-D_k / radius^2): greatest at D = radius^2, repelling beyond.
+
+    Attributes:
+        stiffness: the curvature at the anchor.
+        radius: as in `Gaussian`, in nats of log-ratio.
+    """
+
+    stiffness: Number = 0.4
+    radius: Number = 0.5
+
+    def __call__(self, divergences: Array, weights: Array) -> Array:
+        """The penalty of each sample; see the module for shapes."""
+        divergences = _bounded_divergences(divergences)
+        fading = array_namespace(divergences).exp(-divergences / _squared_radius(self.radius))
+        return _bounded_stiffness(self.stiffness) * _weighted_sum(weights, divergences * fading)
+
+    @property
+    def strongest_pull(self) -> Number:
+        """The largest |dP/dl|: about .415 stiffness radius, at |l| = .662 radius."""
+        u = (5 - math.sqrt(17)) / 4
+        peak = math.sqrt(2 * u) * (1 - u) * math.exp(-u)
+        return self.stiffness * bounded(self.radius, 1 / LIMIT, LIMIT) * peak
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """The monotone penalty, stiffness sum_k w_k D_k: beta KL (arXiv:1707.06347) or beta l^2 / 2.
+
+    Attributes:
+        stiffness: the coefficient, which is also the curvature at the anchor.
+    """
+
+    stiffness: Number = 0.4
+
+    def __call__(self, divergences: Array, weights: Array) -> Array:
+        """The penalty of each sample; see the module for shapes."""
+        divergences = _bounded_divergences(divergences)
+        return _bounded_stiffness(self.stiffness) * _weighted_sum(weights, divergences)
+
+
+Penalty = Gaussian | Bump | Quadratic
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The kernel as a weight on the surrogate, without gradient: samples far from the anchors
+    teach less. Our reading; GIPO (arXiv:2603.03955, from its abstract) gates in place of a clip.
+
+    Attributes:
+        radius: as in `Gaussian`, in nats of log-ratio. `math.inf` leaves the surrogate as it is.
+    """  # noqa: D205
+
+    radius: Number = 0.5
+
+    def __call__(self, divergences: Array, weights: Array) -> Array:
+        """The factor on each sample's surrogate, (...), in [0, 1] and constant to gradients."""
+        return stop_gradient(kernel(divergences, weights, self.radius))
