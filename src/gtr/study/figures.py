@@ -1,0 +1,524 @@
+"""The figures of a report.
+
+Every figure is a `matplotlib.figure.Figure` made without global state, so that a library user, a
+thread and a test can draw side by side. A method keeps its colour in all figures. Figures are drawn
+in four plain inks, which `as_svg` turns into CSS variables: one report then serves light and dark
+screens.
+"""
+
+import io
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from gtr.study.records import ORACLE, RANDOM
+from gtr.study.results import Results
+from gtr.study.scores import BINS, binned, with_positions
+from gtr.study.statistics import Estimate, iqm_curve, performance_profile
+from gtr.study.wording import LABELS, share
+
+INK, FAINT, GRID, STRIPE = "#1f2430", "#6c7482", "#dfe3e9", "#f4f6f9"
+PAPER = "#fefefe"
+
+# Okabe and Ito's colours (jfly.uni-koeln.de/color), told apart by colour-blind readers, without the
+# yellow and the black that vanish on a light or a dark page.
+_PALETTE = ("#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#8c6bb1")
+_RESERVED = {"gtr": "#d55e00", "ppo": "#1f78b4"}
+_DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
+_MARKERS = "oDs^vP"
+
+_STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.5,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": PAPER,
+    "figure.facecolor": PAPER,
+    "text.color": INK,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "savefig.facecolor": PAPER,
+    "svg.fonttype": "path",
+    "path.simplify_threshold": 0.3,
+}
+
+HEALTH = (
+    "entropy",
+    "kl",
+    "clip_fraction",
+    "redescended_fraction",
+    "anchor_spread",
+    "effective_rank",
+    "dormant_fraction",
+)
+MOVEMENT = ("path_length", "net_displacement", "directional_efficiency", "step_cosine")
+
+_WIDTH = 10.5
+_CROWD = 4
+"""With more methods than this, single runs are shown in a panel for each."""
+
+
+class Look:
+    """Colour, dash and marker of each method, the same in every figure of a report."""
+
+    def __init__(self, methods: Sequence[str]) -> None:
+        """Give out colours.
+
+        Args:
+            methods: the learning methods of a comparison, in order.
+        """
+        self._styles: dict[str, tuple[str, Any, str]] = {
+            ORACLE: (INK, (0, (4, 2)), "X"),
+            RANDOM: (FAINT, (0, (1, 1.5)), "x"),
+        }
+        others = 0
+        for method in methods:
+            if method in _RESERVED:
+                self._styles[method] = (_RESERVED[method], "solid", "o")
+                continue
+            turn, place = divmod(others, len(_PALETTE))
+            marker = _MARKERS[(turn + 1) % len(_MARKERS)]
+            self._styles[method] = (_PALETTE[place], _DASHES[turn % len(_DASHES)], marker)
+            others += 1
+
+    def colour(self, method: str) -> str:
+        """The method's colour, as a hexadecimal string."""
+        return self._styles[method][0]
+
+    def line(self, method: str) -> dict[str, Any]:
+        """Arguments of a line that stands for the method."""
+        colour, dash, _ = self._styles[method]
+        return {"color": colour, "linestyle": dash, "label": method}
+
+    def marker(self, method: str) -> str:
+        """The method's marker."""
+        return self._styles[method][2]
+
+
+def learning_curves(results: Results) -> Figure:
+    """Return over the changes: every run faint, the interquartile mean bold with its interval.
+
+    With many methods, a first panel shows the means and one panel for each its runs.
+    """
+    with mpl.rc_context(_STYLE):
+        look, names = Look(results.comparison.methods), list(results.learners)
+        crowded = len(names) > _CROWD
+        columns = 3
+        rows = -(-len(names) // columns) if crowded else 0
+        figure = Figure(figsize=(_WIDTH, 4.4 + 2.1 * rows), layout="constrained")
+        grid = figure.add_gridspec(1 + rows, columns, height_ratios=[2.0] + [1.0] * rows)
+        top = figure.add_subplot(grid[0, :])
+        curves = {name: _curve(results, name, "return") for name in [*names, ORACLE, RANDOM]}
+        for name in (RANDOM, ORACLE, *names):
+            _draw(top, curves[name], look.line(name), special=name in (ORACLE, RANDOM))
+            if not crowded and name in names:
+                _draw_runs(top, curves[name], look.colour(name))
+        _frame_phases(top, results, ticks=True)
+        top.set_ylabel("return of an episode")
+        _legend(figure, top, columns=7)
+        for place, name in enumerate(names if crowded else []):
+            axes = figure.add_subplot(grid[1 + place // columns, place % columns], sharey=top)
+            if results.reference and name != results.reference:
+                _draw(axes, curves[results.reference], look.line(results.reference), special=True)
+            _draw_runs(axes, curves[name], look.colour(name))
+            _draw(axes, curves[name], look.line(name))
+            _frame_phases(axes, results, ticks=False)
+            axes.set_title(name, color=look.colour(name))
+        return figure
+
+
+def normalised_scores(results: Results) -> Figure | None:
+    """Each run's score and the interquartile mean with its interval, a row a method.
+
+    The score is the normalised one where it is defined, else the raw return. None before any run
+    has finished.
+    """
+    names = [n for n in results.comparison.methods if len(results.of(n, results.metric))]
+    if not names:
+        return None
+    with mpl.rc_context(_STYLE):
+        look = Look(results.comparison.methods)
+        figure, axes = _rows(names, look)
+        for row, name in enumerate(names):
+            runs = results.of(name, results.metric).to_numpy()
+            # A fixed ripple keeps runs of equal score apart.
+            ripple = 0.16 * np.sin(2.4 * np.arange(len(runs)))
+            axes.plot(
+                runs, row + ripple, "o", ms=4, mew=0, alpha=0.35, color=look.colour(name), zorder=2
+            )
+            _whisker(axes, row, results.estimates[name][results.metric], look, name)
+        if results.metric == "normalised":
+            _mark(axes, 0.0, "random", FAINT)
+            _mark(axes, 1.0, "oracle", INK)
+        axes.set_xlabel(f"{LABELS[results.metric]} (interquartile mean, 95% interval; every run)")
+        return figure
+
+
+def improvement(results: Results) -> Figure | None:
+    """Probability that a run of each method beats a run of the reference. None without a pair."""
+    names = [n for n in results.comparison.methods if n in results.improvement]
+    if not names or not results.reference:
+        return None
+    with mpl.rc_context(_STYLE):
+        look = Look(results.comparison.methods)
+        figure, axes = _rows(names, look)
+        for row, name in enumerate(names):
+            _whisker(axes, row, results.improvement[name], look, name)
+        _mark(axes, 0.5, "even", INK)
+        axes.set_xlim(-0.02, 1.02)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: share(x)))
+        axes.set_xlabel(f"chance that a run scores higher than a run of {results.reference}")
+        return figure
+
+
+def adaptation_time(results: Results) -> Figure | None:
+    """Time to adapt after a change, and the share of changes not adapted to.
+
+    None where it is not defined: it takes finished oracle and random runs.
+    """
+    names = [
+        n for n in [*results.comparison.methods, ORACLE] if len(results.of(n, "adaptation_time"))
+    ]
+    if not any(n in results.comparison.methods for n in names):
+        return None
+    with mpl.rc_context(_STYLE):
+        look = Look(results.comparison.methods)
+        figure = Figure(figsize=(_WIDTH, _height(names)), layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=[2.2, 1], sharey=True)
+        _label_rows(left, names, look)
+        for row, name in enumerate(names):
+            runs = results.of(name, "adaptation_time").to_numpy()
+            ripple = 0.16 * np.sin(2.4 * np.arange(len(runs)))
+            left.plot(runs, row + ripple, "o", ms=4, mew=0, alpha=0.35, color=look.colour(name))
+            _whisker(left, row, results.estimates[name]["adaptation_time"], look, name)
+            _whisker(right, row, results.estimates[name]["adaptation_censored"], look, name)
+        left.set_xlim(0, results.comparison.phase_steps * 1.04)
+        _mark(left, results.comparison.phase_steps, "next change", FAINT)
+        left.xaxis.set_major_formatter(FuncFormatter(_steps))
+        left.set_xlabel("steps from a change to 80% of the way to the oracle")
+        right.set_xlim(-0.04, 1.04)
+        right.xaxis.set_major_formatter(FuncFormatter(lambda x, _: share(x)))
+        right.set_xlabel("changes not adapted to")
+        right.grid(axis="x")
+        right.tick_params(left=False, labelleft=False)
+        return figure
+
+
+def profile(results: Results) -> Figure | None:
+    """Share of runs above each score: the whole distribution. None before any run has finished."""
+    names = [n for n in results.comparison.methods if len(results.of(n, results.metric))]
+    if not names:
+        return None
+    with mpl.rc_context(_STYLE):
+        look = Look(results.comparison.methods)
+        scores = {name: results.of(name, results.metric).to_numpy() for name in names}
+        low = min(float(s.min()) for s in scores.values())
+        high = max(float(s.max()) for s in scores.values())
+        margin = 0.06 * (high - low) or 0.06 * max(abs(high), 1.0)
+        thresholds = np.linspace(low - margin, high + margin, 201)
+        figure = Figure(figsize=(_WIDTH, 3.8), layout="constrained")
+        axes = figure.subplots()
+        for name in names:
+            middle, lower, upper = performance_profile(scores[name], thresholds)
+            axes.plot(thresholds, middle, lw=2, drawstyle="steps-post", **look.line(name))
+            axes.fill_between(
+                thresholds, lower, upper, step="post", lw=0, alpha=0.13, color=look.colour(name)
+            )
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlim(thresholds[0], thresholds[-1])
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: share(y)))
+        axes.set_xlabel(LABELS[results.metric])
+        axes.set_ylabel("runs above that score")
+        axes.grid(axis="y")
+        _legend(figure, axes, columns=7)
+        return figure
+
+
+def movement(results: Results) -> Figure | None:
+    """How far, how straight and how steadily the policy moves after a change.
+
+    The phases after the first are laid over each other (the first, where there is no other), so
+    the axis is steps since the change. None where movement was not measured.
+    """
+    after = {
+        name: arm.metrics[arm.metrics["phase"] > 0]
+        if arm.metrics["phase"].max() > 0
+        else arm.metrics
+        for name, arm in results.comparison.arms.items()
+        if name in results.learners
+    }
+    return _panels(results, MOVEMENT, lambda name, column: _folded(after[name], column), fold=True)
+
+
+def health(results: Results) -> Figure | None:
+    """Entropy, trust region, and the network's plasticity over the lifetime.
+
+    None where nothing of it was measured.
+    """
+    return _panels(results, HEALTH, lambda name, column: _curve(results, name, column), fold=False)
+
+
+def as_png(figure: Figure) -> bytes:
+    """The figure as a PNG image on a white page."""
+    with mpl.rc_context(_STYLE):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def as_svg(figure: Figure, name: str) -> str:
+    """The figure as an SVG element to be put into a page.
+
+    Args:
+        figure: made by a function of this module.
+        name: unique in the page; identifiers inside the element are made from it.
+
+    Returns:
+        The element, without prolog, metadata or any address. Its inks are the page's CSS variables
+        --ink, --faint, --grid, --stripe and --paper.
+    """
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": name, "svg.id": None}):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg)
+    svg = svg.replace("xlink:href", "href")
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'href="#', f'href="#{name}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{name}-", svg)
+    for ink, variable in (
+        (INK, "--ink"),
+        (FAINT, "--faint"),
+        (GRID, "--grid"),
+        (STRIPE, "--stripe"),
+        (PAPER, "--paper"),
+    ):
+        svg = svg.replace(ink, f"var({variable})")
+    return svg
+
+
+def _curve(results: Results, name: str, column: str) -> pd.DataFrame:
+    if name not in results.comparison.arms:
+        return pd.DataFrame()
+    metrics = results.comparison.arms[name].metrics
+    if not np.isfinite(metrics[column]).any():
+        return pd.DataFrame()
+    return _finite(binned(metrics, column))
+
+
+def _folded(metrics: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Mean over phases at each twentieth of a phase, per seed."""
+    if not np.isfinite(metrics[column]).any():
+        return pd.DataFrame()
+    placed = with_positions(metrics)
+    width = placed["length"].max() / min(BINS, placed.groupby(["seed", "phase"]).size().max())
+    step = np.ceil(placed["elapsed"] / width - 1e-9) * width
+    table = placed.assign(at=step).groupby(["seed", "phase", "at"])[column].mean()
+    table = table.groupby(["seed", "at"]).mean().unstack("at")
+    table.columns = pd.MultiIndex.from_product([[0], table.columns], names=["phase", "step"])
+    return _finite(table)
+
+
+def _finite(table: pd.DataFrame) -> pd.DataFrame:
+    return table.where(np.isfinite(table)).dropna(axis="columns", how="all")
+
+
+def _draw(axes: Axes, curve: pd.DataFrame, line: dict[str, Any], special: bool = False) -> None:
+    """Draw mean and band, broken at the changes so that no line joins two worlds."""
+    if curve.empty:
+        return
+    middle, low, high = iqm_curve(curve.to_numpy())
+    phases = curve.columns.get_level_values("phase").to_numpy()
+    steps = curve.columns.get_level_values("step").to_numpy(dtype=float)
+    for number, phase in enumerate(np.unique(phases)):
+        here = phases == phase
+        style = line if number == 0 else {**line, "label": None}
+        lone = {"marker": "o", "ms": 3} if here.sum() == 1 else {}
+        axes.plot(
+            steps[here],
+            middle[here],
+            lw=1.4 if special else 2.0,
+            zorder=3 if special else 5,
+            **style,
+            **lone,
+        )
+        if not special and np.isfinite(low[here]).any():
+            axes.fill_between(
+                steps[here], low[here], high[here], color=line["color"], alpha=0.16, lw=0, zorder=2
+            )
+
+
+def _draw_runs(axes: Axes, curve: pd.DataFrame, colour: str) -> None:
+    if len(curve) < 2:
+        return
+    phases = curve.columns.get_level_values("phase").to_numpy()
+    steps = curve.columns.get_level_values("step").to_numpy(dtype=float)
+    for phase in np.unique(phases):
+        here = phases == phase
+        runs = curve.to_numpy()[:, here].T
+        axes.plot(steps[here], runs, color=colour, lw=0.6, alpha=max(0.08, 1 / (2 + len(curve))))
+
+
+def _frame_phases(axes: Axes, results: Results, ticks: bool) -> None:
+    comparison = results.comparison
+    end = comparison.phases * comparison.phase_steps
+    for phase in range(comparison.phases):
+        begin = phase * comparison.phase_steps
+        if phase % 2:
+            axes.axvspan(begin, begin + comparison.phase_steps, color=STRIPE, lw=0, zorder=0)
+        if phase:
+            axes.axvline(begin, color=GRID, lw=1, zorder=1)
+        if ticks and comparison.phases <= 20:
+            axes.annotate(
+                f"world {phase}" if comparison.phases <= 10 else f"{phase}",
+                ((begin + comparison.phase_steps / 2) / end, 1.0),
+                xycoords="axes fraction",
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                color=FAINT,
+                fontsize=8.5,
+            )
+    axes.set_xlim(0, end)
+    axes.margins(y=0.06)
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(8 if ticks else 4, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(_steps))
+    if ticks:
+        axes.set_xlabel("environment steps")
+
+
+def _panels(
+    results: Results,
+    columns: Iterable[str],
+    curve: Callable[[str, str], pd.DataFrame],
+    fold: bool,
+) -> Figure | None:
+    names = list(results.learners)
+    curves = {
+        column: {name: table for name in names if not (table := curve(name, column)).empty}
+        for column in columns
+    }
+    shown = [column for column in curves if curves[column]]
+    if not shown:
+        return None
+    with mpl.rc_context(_STYLE):
+        look = Look(results.comparison.methods)
+        rows = -(-len(shown) // 2)
+        figure = Figure(figsize=(_WIDTH, 0.6 + 2.15 * rows), layout="constrained")
+        for place, column in enumerate(shown):
+            axes = figure.add_subplot(rows, 2, place + 1)
+            for name, table in curves[column].items():
+                _draw(axes, table, look.line(name))
+            axes.set_title(LABELS[column])
+            if fold:
+                axes.set_xlim(0, results.comparison.phase_steps)
+                axes.margins(y=0.06)
+                axes.grid(axis="y")
+                axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+                axes.xaxis.set_major_formatter(FuncFormatter(_steps))
+            else:
+                _frame_phases(axes, results, ticks=False)
+            if place >= len(shown) - 2:
+                axes.set_xlabel("steps since the change" if fold else "environment steps")
+        present = [n for n in names if any(n in curves[c] for c in shown)]
+        figure.legend(
+            handles=[Line2D([], [], lw=2, **look.line(name)) for name in present],
+            loc="outside upper left",
+            ncols=7,
+            handlelength=2.2,
+        )
+        return figure
+
+
+def _legend(figure: Figure, axes: Axes, columns: int) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda i: labels[i] in (ORACLE, RANDOM))
+    figure.legend(
+        [handles[i] for i in order],
+        [labels[i] for i in order],
+        loc="outside upper left",
+        ncols=columns,
+        handlelength=2.2,
+    )
+
+
+def _height(names: Sequence[str]) -> float:
+    return 1.15 + 0.42 * len(names)
+
+
+def _rows(names: Sequence[str], look: Look) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH, _height(names)), layout="constrained")
+    axes = figure.subplots()
+    _label_rows(axes, names, look)
+    return figure, axes
+
+
+def _label_rows(axes: Axes, names: Sequence[str], look: Look) -> None:
+    axes.set_yticks(range(len(names)), names)
+    for label, name in zip(axes.get_yticklabels(), names, strict=True):
+        label.set_color(look.colour(name))
+        label.set_fontweight("bold")
+    axes.set_ylim(len(names) - 0.5, -0.75)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+
+
+def _whisker(axes: Axes, row: int, estimate: Estimate, look: Look, name: str) -> None:
+    colour = look.colour(name)
+    if estimate.low is not None and estimate.high is not None:
+        axes.plot([estimate.low, estimate.high], [row, row], color=colour, lw=2.6, zorder=4)
+    axes.plot(
+        estimate.value, row, look.marker(name), ms=8.5, color=colour, mec=PAPER, mew=1, zorder=5
+    )
+
+
+def _mark(axes: Axes, at: float, label: str, colour: str) -> None:
+    axes.axvline(at, color=colour, lw=1, ls=(0, (4, 2)), zorder=1)
+    axes.annotate(
+        label,
+        (at, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(3, -2),
+        textcoords="offset points",
+        va="top",
+        color=colour,
+        fontsize=8.5,
+    )
+
+
+def _steps(value: float, _: int) -> str:
+    for size, suffix in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{suffix}"
+    return f"{value:g}"

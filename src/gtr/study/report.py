@@ -1,0 +1,306 @@
+"""The report: one HTML file that stands by itself, and the same numbers as data.
+
+`write_report` turns a directory that training wrote into `results.json`, `scores.csv`, `figures/`
+and `report.html`. The page loads nothing: styles and figures are inside it, so it can be mailed,
+archived and opened without a network.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from gtr.errors import GTRError
+from gtr.study import figures
+from gtr.study.records import ORACLE, RANDOM, read_directory
+from gtr.study.results import Results, as_json, evaluate, headline
+from gtr.study.wording import LABELS, MISSING, estimate, share
+
+_FIGURES: tuple[tuple[str, str, str, Callable[[Results], Figure | None]], ...] = (
+    (
+        "learning_curves",
+        "Learning curves",
+        "Return of the episodes as they are played, in twentieths of a phase. Shaded stripes and "
+        "vertical lines are the worlds and their changes. Thin lines are single runs; bold lines "
+        "their interquartile mean with its 95% interval. Dashed: an agent that starts afresh at "
+        "each change (the oracle). Dotted: the uniformly random policy.",
+        figures.learning_curves,
+    ),
+    (
+        "scores",
+        "Scores",
+        "Each dot is a run; the large marker is the interquartile mean, the bar its 95% interval.",
+        figures.normalised_scores,
+    ),
+    (
+        "probability_of_improvement",
+        "Probability of improvement",
+        "The chance that a run of the method, drawn at random, scores higher than one of the "
+        "reference. A bar that crosses the dashed line shows no difference.",
+        figures.improvement,
+    ),
+    (
+        "performance_profile",
+        "Performance profile",
+        "The share of runs above each score. A curve that lies above another everywhere is "
+        "better at any threshold; a curve that falls early has runs that fail.",
+        figures.profile,
+    ),
+    (
+        "adaptation_time",
+        "Adaptation time",
+        "Steps from a change until the smoothed return has come 80% of the way from the random "
+        "policy to the oracle's end of that phase. A change that is never adapted to counts as "
+        "the whole phase; the right panel says how many those are.",
+        figures.adaptation_time,
+    ),
+    (
+        "movement",
+        "Movement after a change",
+        "Phases after the first laid over each other. Path length is how far the policy went, net "
+        "displacement how far it got, directional efficiency their ratio; the cosine says "
+        "whether a step goes on where the last one went. Measured on fixed probe states.",
+        figures.movement,
+    ),
+    (
+        "health",
+        "Health",
+        "What the update and the network look like from inside, over the lifetime. Falling "
+        "effective rank and rising dormancy are signs of lost plasticity.",
+        figures.health,
+    ),
+)
+
+
+def write_report(directory: str | Path) -> Path:
+    """Write the report of a comparison or of a single training into its directory.
+
+    Files are replaced whole or not at all. The numbers do not depend on when or how often it is
+    called: the bootstrap is seeded.
+
+    Args:
+        directory: holds `comparison.json` and `runs/<method>/`, finished or not, or the
+            `config.json` and `metrics.csv` of a single training.
+
+    Returns:
+        The path of `report.html`; beside it lie `results.json`, `scores.csv` (columns method,
+        seed, metric, value) and `figures/*.png`.
+
+    Raises:
+        GTRError: nothing to report there, a file is damaged, or the directory is not writable.
+    """
+    results = evaluate(read_directory(directory))
+    if not results.learners:
+        raise GTRError(
+            f"{directory} has no iteration of any method yet: wait for the first, or check that "
+            "its runs/ folder came along"
+        )
+    directory = Path(directory)
+    try:
+        (directory / "figures").mkdir(exist_ok=True)
+        document = json.dumps(as_json(results), indent=2, allow_nan=False) + "\n"
+        _replace(directory / "results.json", document.encode())
+        _replace(directory / "scores.csv", results.scores.to_csv(index=False).encode())
+        sections = {}
+        for name, _, _, draw in _FIGURES:
+            figure = draw(results)
+            target = directory / "figures" / f"{name}.png"
+            if figure is None:
+                target.unlink(missing_ok=True)
+                continue
+            _replace(target, figures.as_png(figure))
+            sections[name] = figures.as_svg(figure, name)
+        page = directory / "report.html"
+        _replace(page, _page(results, sections).encode())
+    except OSError as error:
+        raise GTRError(
+            f"{directory} cannot be written to ({error.strerror}): free space or mend its rights"
+        ) from None
+    return page
+
+
+def _replace(path: Path, content: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _page(results: Results, sections: dict[str, str]) -> str:
+    comparison = results.comparison
+    title = " ".join(filter(None, (comparison.suite, comparison.size)))
+    kind = "Training on" if comparison.single else "Comparison on"
+    body = [f"<header><p class=kind>{kind}</p><h1>{escape(title)}</h1>{_facts(results)}</header>"]
+    body.append(_answer(results))
+    table = "" if comparison.single or results.scores.empty else _table(results)
+    for name, heading, caption, _ in _FIGURES:
+        if name not in sections:
+            continue
+        if comparison.single and name not in ("learning_curves", "movement", "health"):
+            continue
+        inner = table if name == "scores" else ""
+        body.append(
+            f"<section id={name}><h2>{escape(heading)}</h2>{inner}<figure>"
+            f'<div role=img aria-label="{escape(heading)}">{sections[name]}</div>'
+            f"<figcaption>{escape(caption)}</figcaption></figure></section>"
+        )
+    body.append(_provenance(results))
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)} – GTR report</title><style>{_CSS}</style></head>"
+        f"<body><main>{''.join(body)}</main></body></html>\n"
+    )
+
+
+def _facts(results: Results) -> str:
+    comparison = results.comparison
+    seeds = len(comparison.seeds)
+    facts = [
+        ", ".join(comparison.methods),
+        f"{seeds} seed{'s' * (seeds != 1)}",
+        f"{comparison.phases} phase{'s' * (comparison.phases != 1)} of "
+        f"{comparison.phase_steps:,} steps",
+    ]
+    return f"<p class=facts>{' · '.join(escape(fact) for fact in facts)}</p>"
+
+
+def _answer(results: Results) -> str:
+    lines = []
+    for method, difference in results.differences.items():
+        word = results.verdicts[method]
+        detail = (
+            f"{estimate(difference, signed=True)} in {LABELS[results.metric]} against "
+            f"{results.reference}, paired on {difference.runs} "
+            f"seed{'s' * (difference.runs != 1)}; a run of it scores higher with probability "
+            f"{estimate(results.improvement[method])}"
+        )
+        kind = word if word in ("better", "worse") else "open"
+        lines.append(
+            f"<li class={kind}><b>{escape(method)}</b> <span class=word>{escape(word)}</span> "
+            f"<span class=detail>{escape(detail)}</span></li>"
+        )
+    notes = "".join(f"<li>{escape(note)}</li>" for note in results.notes)
+    return (
+        f"<section class=answer><p class=headline>{escape(headline(results))}</p>"
+        + (f"<ul class=verdicts>{''.join(lines)}</ul>" if lines else "")
+        + (f"<ul class=notes>{notes}</ul>" if notes else "")
+        + "</section>"
+    )
+
+
+def _table(results: Results) -> str:
+    comparison = results.comparison
+    metrics = (
+        *("normalised", "later_return", "first_return", "last_fifth"),
+        *("regret", "adaptation_time", "adaptation_censored"),
+    )
+    names = [name for name in (*comparison.methods, ORACLE, RANDOM) if name in results.estimates]
+    shown = [
+        metric
+        for metric in metrics
+        if any(
+            results.estimates[n].get(metric) and results.estimates[n][metric].runs for n in names
+        )
+    ]
+    head = "".join(f"<th scope=col>{escape(LABELS[metric])}</th>" for metric in shown)
+    rows = []
+    for name in names:
+        cells = []
+        for metric in shown:
+            found = results.estimates[name].get(metric)
+            if metric == "adaptation_censored":
+                text, interval = share(found.value if found else None), ""
+            elif found is None or not found.runs:
+                text, interval = MISSING, ""
+            else:
+                text, _, interval = estimate(found).partition(" ")
+            small = f"<small>{escape(interval)}</small>" if interval else ""
+            cells.append(f"<td>{escape(text)}{small}</td>")
+        kind = " class=special" if name in (ORACLE, RANDOM) else ""
+        runs = len(comparison.finished_seeds(name))
+        rows.append(
+            f"<tr{kind}><th scope=row>{escape(name)}</th><td>{runs}</td>{''.join(cells)}</tr>"
+        )
+    return (
+        f"<div class=wide><table><thead><tr><th scope=col>method</th><th scope=col>runs</th>{head}"
+        f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        "<p class=key>Interquartile mean over runs, and below it the 95% interval. Normalised: 0 "
+        "is the random policy, 1 the oracle. Regret: return lost against the oracle, summed over "
+        "the phases; lower is better. Adaptation time is in environment steps.</p>"
+    )
+
+
+def _provenance(results: Results) -> str:
+    comparison = results.comparison
+    rerun = (
+        f"<p>Run it again with</p><pre>{escape(comparison.command)}</pre>"
+        if comparison.command
+        else "<p>The command was not recorded.</p>"
+    )
+    versions = ", ".join(f"{name} {version}" for name, version in comparison.versions.items())
+    seeds = ", ".join(map(str, comparison.seeds))
+    configurations = "".join(
+        f"<details><summary>{escape(name)}</summary><pre>"
+        f"{escape(json.dumps(arm.config, indent=2))}</pre></details>"
+        for name, arm in comparison.arms.items()
+    )
+    return (
+        f"<section id=provenance><h2>Configuration</h2>{rerun}"
+        f"<p>Seeds {escape(seeds)}.{' Versions: ' + escape(versions) + '.' if versions else ''}"
+        f"</p>{configurations}</section>"
+    )
+
+
+_CSS = """
+:root{color-scheme:light dark;--ink:#1f2430;--faint:#6c7482;--grid:#dfe3e9;--stripe:#f4f6f9;
+--paper:#fefefe;--good:#00734f;--bad:#b3402a}
+@media(prefers-color-scheme:dark){:root{--ink:#e4e7ec;--faint:#98a1b0;--grid:#353b47;
+--stripe:#1f242d;--paper:#171a21;--good:#4cc38a;--bad:#ff8a6b}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--paper);color:var(--ink);
+font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
+main{max-width:64rem;margin:0 auto;padding:2.5rem 1.25rem 4rem}
+h1{font-size:2rem;line-height:1.2;margin:0}
+h2{font-size:1.25rem;margin:3rem 0 .75rem}
+.kind{margin:0;color:var(--faint);font-size:.9rem}
+.facts{margin:.4rem 0 0;color:var(--faint)}
+.answer{margin-top:1.75rem;padding:1.25rem 1.5rem;border:1px solid var(--grid);
+border-radius:10px;background:var(--stripe)}
+.headline{font-size:1.2rem;font-weight:600;margin:0}
+.answer ul{margin:.9rem 0 0;padding:0;list-style:none}
+.verdicts li{padding:.3rem 0;border-top:1px solid var(--grid)}
+.word{font-weight:600}
+.better .word{color:var(--good)}
+.worse .word{color:var(--bad)}
+.open .word{color:var(--faint)}
+.detail{color:var(--faint);font-size:.9rem;display:block}
+.answer .notes{font-size:.9rem;padding-left:1.1rem;list-style:disc}
+figure{margin:0}
+figure svg{display:block;width:100%;height:auto}
+figcaption,.key{color:var(--faint);font-size:.9rem;margin:.5rem 0 0;max-width:54rem}
+.wide{overflow-x:auto;margin-bottom:.5rem}
+.key{margin-bottom:1.5rem}
+table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
+th,td{padding:.45rem .6rem;text-align:right;border-bottom:1px solid var(--grid);
+vertical-align:top}
+th:first-child{text-align:left}
+thead th{font-weight:600;color:var(--faint);vertical-align:bottom;line-height:1.25}
+td small{display:block;color:var(--faint);white-space:nowrap}
+.special th,.special td{color:var(--faint);font-weight:400}
+pre{overflow-x:auto;padding:.8rem 1rem;border:1px solid var(--grid);border-radius:8px;
+background:var(--stripe);font-size:.85rem}
+summary{cursor:pointer;padding:.25rem 0}
+@media print{main{max-width:none}section{break-inside:avoid}}
+"""
