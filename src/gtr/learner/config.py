@@ -5,7 +5,7 @@ the others fix shapes or branches, and a change of them compiles anew.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from gtr.networks.architectures import MLP, Architecture
 
@@ -31,6 +31,7 @@ class LearnerConfig:
             running estimate of it, or not at all.
         normalise_observations: keep a running mean and standard deviation of each component.
         normalise_rewards: divide rewards by the running standard deviation of the return.
+        squash_actions: bound continuous actions by tanh instead of clipping them.
         network: the architecture of actor and critic (two separate networks).
     """
 
@@ -49,4 +50,22 @@ class LearnerConfig:
     advantage_scale: Literal["batch", "running", "none"] = "batch"
     normalise_observations: bool = False
     normalise_rewards: bool = False
+    squash_actions: bool = False
     network: Architecture = field(default_factory=MLP)
+
+
+class Rates(NamedTuple):
+    """The leaves of a configuration: numbers that may differ between the runs of one call."""
+
+    learning_rate: Any
+    adam_b1: Any
+    adam_b2: Any
+    discount: Any
+    gae_lambda: Any
+    entropy: Any
+    max_grad_norm: Any
+
+
+def rates(config: LearnerConfig) -> Rates:
+    """The leaves of `config`, as Python numbers."""
+    return Rates(*(getattr(config, name) for name in Rates._fields))

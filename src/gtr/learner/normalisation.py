@@ -1,0 +1,40 @@
+"""Running means and variances, updated once a batch."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Moments(eqx.Module):
+    """Mean and variance of all rows seen, merged batch by batch (Chan et al. 1979).
+
+    They stand still while a batch is collected and used, so that the policy that acts and the
+    policy that is updated are the same function of an observation.
+    """
+
+    count: Float[Array, ""]
+    mean: Float[Array, "..."]
+    variance: Float[Array, "..."]
+
+    def update(self, rows: Float[Array, "n ..."]) -> "Moments":
+        """The moments with `rows` taken in."""
+        count = self.count + rows.shape[0]
+        mean, variance = rows.mean(0), rows.var(0)
+        share = rows.shape[0] / count
+        difference = mean - self.mean
+        return Moments(
+            count,
+            self.mean + share * difference,
+            (1 - share) * self.variance
+            + share * variance
+            + share * (1 - share) * difference * difference,
+        )
+
+    def normalise(self, x: Array) -> Float[Array, "..."]:
+        """Centred, scaled, and cut off at 10 standard deviations."""
+        return jnp.clip((x - self.mean) / jnp.sqrt(self.variance + 1e-8), -10.0, 10.0)
+
+
+def no_moments(shape: tuple[int, ...]) -> Moments:
+    """Moments before any data: mean 0, variance 1, weight of a thousandth of a row."""
+    return Moments(jnp.float32(1e-3), jnp.zeros(shape), jnp.ones(shape))

@@ -1,0 +1,127 @@
+"""Collecting a batch: many copies of an environment, acted in by one policy.
+
+All that does not depend on the policy is taken out of the loop over steps and done in one sweep:
+the noise of actions, the random keys, the initial states of episodes that may begin. The loop then
+holds the actor and the environment alone; the critic reads the whole batch at once afterwards.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from gtr.environments.protocol import Environment, State, World
+from gtr.networks.distributions import Distribution, masked
+
+
+class Episodes(NamedTuple):
+    """Copies of an environment between two batches; leading axis e."""
+
+    state: State
+    observation: Array
+    reward_sum: Float[Array, " e"]
+    length: Float[Array, " e"]
+
+
+class Batch(NamedTuple):
+    """What was collected; leading axes t (steps), e (copies)."""
+
+    observation: Array
+    successor: Array
+    action: Array
+    parameters: Float[Array, "t e p"]
+    mask: Bool[Array, "t e n"] | None
+    reward: Float[Array, "t e"]
+    terminated: Bool[Array, "t e"]
+    truncated: Bool[Array, "t e"]
+
+
+class Finished(NamedTuple):
+    """Episodes that ended while the batch was collected."""
+
+    count: Float[Array, ""]
+    reward_sum: Float[Array, ""]
+    length: Float[Array, ""]
+
+
+def start_episodes(
+    environment: Environment, key: PRNGKeyArray, world: World, copies: int
+) -> Episodes:
+    """Fresh episodes in all copies."""
+    state, observation = jax.vmap(environment.reset, (0, None))(
+        jax.random.split(key, copies), world
+    )
+    return Episodes(state, observation, jnp.zeros(copies), jnp.zeros(copies))
+
+
+def collect(
+    environment: Environment,
+    distribution: Distribution,
+    act: Callable[[Array], Array],
+    episodes: Episodes,
+    key: PRNGKeyArray,
+    world: World,
+    length: int,
+) -> tuple[Episodes, Batch, Finished]:
+    """Steps every copy `length` times; episodes that end begin anew.
+
+    Args:
+        environment: the environment.
+        distribution: turns the policy's numbers into actions.
+        act: the policy: observations (e, ...) to parameters (e, p).
+        episodes: where the copies stand.
+        key: random key.
+        world: the world's parameters, the same for all copies.
+        length: steps of each copy, t.
+    """
+    copies = episodes.reward_sum.shape[0]
+    noise_key, reset_key, step_key = jax.random.split(key, 3)
+    shape = (length, copies)
+    noise = distribution.noise(noise_key, shape)
+    over_batch = lambda f: jax.vmap(jax.vmap(f))
+    fresh = over_batch(lambda k: environment.reset(k, world))(jax.random.split(reset_key, shape))
+    step_keys = jax.random.split(step_key, shape)
+
+    def step(carry: tuple[Episodes, Finished], given: tuple) -> tuple:
+        now, finished = carry
+        noise, step_key, (fresh_state, fresh_observation) = given
+        mask = jax.vmap(environment.action_mask, (0, None))(now.state, world)
+        parameters = masked(act(now.observation), mask)
+        action = distribution.sample(parameters, noise)
+        after = jax.vmap(environment.step, (0, 0, 0, None))(
+            step_key, now.state, distribution.to_environment(action), world
+        )
+        done = after.terminated | after.truncated
+        reward_sum, steps = now.reward_sum + after.reward, now.length + 1
+        finished = Finished(
+            finished.count + done,
+            finished.reward_sum + done * reward_sum,
+            finished.length + done * steps,
+        )
+        state, observation = jax.tree.map(
+            lambda new, old: jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old),
+            (fresh_state, fresh_observation),
+            (after.state, after.observation),
+        )
+        going_on = 1.0 - done
+        later = Episodes(state, observation, reward_sum * going_on, steps * going_on)
+        seen = Batch(
+            now.observation,
+            after.observation,
+            action,
+            parameters,
+            mask,
+            after.reward,
+            after.terminated,
+            after.truncated,
+        )
+        return (later, finished), seen
+
+    none = jnp.zeros(copies)
+    (episodes, finished), batch = lax.scan(
+        step, (episodes, Finished(none, none, none)), (noise, step_keys, fresh)
+    )
+    return episodes, batch, Finished(*(x.sum() for x in finished))

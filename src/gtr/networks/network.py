@@ -1,0 +1,79 @@
+"""Networks built from an architecture: an observation batch in, features and outputs out."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from gtr.errors import GTRError
+from gtr.networks.architectures import CNN, Activation, Architecture
+from gtr.networks.layers import ACTIVATIONS, Conv3x3, Dense
+
+
+class Network(eqx.Module):
+    """Convolutions (if any), hidden layers, and a linear head."""
+
+    convolutions: tuple[Conv3x3, ...]
+    hidden: tuple[Dense, ...]
+    head: Dense
+    activation: Activation = eqx.field(static=True)
+
+    def features(self, observation: Array) -> Float[Array, "n f"]:
+        """Activations of the last hidden layer, for observations of shape (n, ...) of any dtype."""
+        activate = ACTIVATIONS[self.activation]
+        x = observation.astype(jnp.float32)
+        for convolution in self.convolutions:
+            x = activate(convolution(x))
+        x = x.reshape(x.shape[0], -1)
+        for layer in self.hidden:
+            x = activate(layer(x))
+        return x
+
+    def __call__(self, observation: Array) -> Float[Array, "n o"]:
+        """The head's outputs."""
+        return self.head(self.features(observation))
+
+
+def build(
+    key: PRNGKeyArray,
+    architecture: Architecture,
+    observation_shape: tuple[int, ...],
+    outputs: int,
+    *,
+    head_scale: float,
+) -> Network:
+    """Draw a network's parameters: orthogonal, with gain sqrt(2) in hidden layers.
+
+    Args:
+        key: random key.
+        architecture: MLP or CNN.
+        observation_shape: shape of one observation; (height, width, channels) for a CNN.
+        outputs: width of the head.
+        head_scale: gain of the head: .01 for a policy that starts near uniform, 1 for a critic
+            (arXiv:2006.05990).
+
+    Raises:
+        GTRError: if a CNN is asked for on observations that are no images, or too small.
+    """
+    keys = iter(jax.random.split(key, 16))
+    gain = math.sqrt(2)
+    convolutions = []
+    shape = observation_shape
+    if isinstance(architecture, CNN):
+        for channels in architecture.channels:
+            if len(shape) != 3 or min(shape[:2]) < 3:
+                raise GTRError(
+                    f"a CNN of {len(architecture.channels)} layers does not fit observations of shape "
+                    f"{observation_shape}; use network MLP, or images of (height, width, channels)"
+                )
+            convolutions.append(Conv3x3(next(keys), shape[2], channels, scale=gain))
+            shape = (shape[0] - 2, shape[1] - 2, channels)
+    hidden = []
+    inputs = math.prod(shape)
+    for width in architecture.widths:
+        hidden.append(Dense(next(keys), inputs, width, scale=gain))
+        inputs = width
+    head = Dense(next(keys), inputs, outputs, scale=head_scale)
+    return Network(tuple(convolutions), tuple(hidden), head, architecture.activation)
