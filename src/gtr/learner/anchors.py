@@ -25,7 +25,7 @@ class Policy(eqx.Module):
 
 
 class Kept(eqx.Module):
-    """Earlier policies, stacked on a leading axis, newest first; `total` is the average's weight."""
+    """Earlier policies on a leading axis, newest first; `total` is the average's weight."""
 
     policies: Policy
     total: Float[Array, ""]

@@ -4,9 +4,13 @@ Numbers marked *leaf* are arrays to JAX, so they can differ between the runs of 
 the others fix shapes or branches, and a change of them compiles anew.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+import difflib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, NamedTuple, get_args
 
+from gtr.errors import GTRError
 from gtr.networks.architectures import MLP, Architecture
 
 
@@ -69,3 +73,57 @@ class Rates(NamedTuple):
 def rates(config: LearnerConfig) -> Rates:
     """The leaves of `config`, as Python numbers."""
     return Rates(*(getattr(config, name) for name in Rates._fields))
+
+
+def configure(config: LearnerConfig, **numbers: Any) -> LearnerConfig:
+    """A configuration with some of its fields replaced, checked.
+
+    Raises:
+        GTRError: a field is unknown, or its value cannot be.
+    """
+    known = {field.name for field in fields(LearnerConfig)} - {"network"}
+    for name in numbers:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise GTRError(f"the learner has no number {name!r}{hint}; it has {sorted(known)}")
+    changed = replace(config, **numbers)
+    check(changed)
+    return changed
+
+
+def check(config: LearnerConfig) -> None:
+    """Refuses what cannot be trained.
+
+    Raises:
+        GTRError: one line that says what is wrong and how to mend it.
+    """
+    for name, least in _WHOLE.items():
+        value = getattr(config, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise GTRError(f"{name} is {value!r}; give a whole number, {least} or more")
+    for name, (rule, holds) in _RANGES.items():
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not holds(value):
+            raise GTRError(f"{name} is {value!r}; give a number {rule}")
+    scales = get_args(LearnerConfig.__annotations__["advantage_scale"])
+    if config.advantage_scale not in scales:
+        raise GTRError(f"advantage_scale is {config.advantage_scale!r}; give one of {scales}")
+    batch = config.environments * config.rollout_length
+    if batch % config.minibatches:
+        raise GTRError(
+            f"{config.environments} environments x {config.rollout_length} steps do not divide "
+            f"into {config.minibatches} minibatches; change one of them"
+        )
+
+
+_WHOLE = {"environments": 1, "rollout_length": 1, "epochs": 0, "minibatches": 1}
+_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "learning_rate": ("from 0 on, finite", lambda x: 0 <= x < math.inf),
+    "adam_b1": ("from 0 to below 1", lambda x: 0 <= x < 1),
+    "adam_b2": ("from 0 to below 1", lambda x: 0 <= x < 1),
+    "discount": ("from 0 to 1", lambda x: 0 <= x <= 1),
+    "gae_lambda": ("from 0 to 1", lambda x: 0 <= x <= 1),
+    "entropy": ("from 0 on, finite", lambda x: 0 <= x < math.inf),
+    "max_grad_norm": ("above 0", lambda x: x > 0),
+}

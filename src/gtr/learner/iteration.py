@@ -70,6 +70,11 @@ class Problem:
     fresh_each_phase: bool = False
 
     @property
+    def batch(self) -> int:
+        """Environment steps of one run in an iteration."""
+        return self.config.environments * self.config.rollout_length
+
+    @property
     def distribution(self) -> Distribution:
         """The distribution over the environment's actions."""
         return distribution_for(self.environment.action_space, squash=self.config.squash_actions)

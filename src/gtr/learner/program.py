@@ -1,9 +1,9 @@
 """Many runs in one jitted program.
 
-The runs (seeds, and settings of a method's and the learner's numbers) are an axis that is split over
-the devices JAX sees. On an accelerator the runs of a device are vectorised. On a CPU they follow one
-another, each small enough to stay in its core's cache, and every core is a device of its own: twice
-as fast as vectorising (benchmarks/profile), and a run's numbers do not depend on its company.
+The runs (seeds, and settings of a method's and the learner's numbers) are an axis that is split
+over the devices JAX sees. On an accelerator the runs of a device are vectorised. On a CPU they
+follow one another, each small enough to stay in its core's cache, and every core is a device of its
+own: faster than vectorising (benchmarks/profile), and a run's numbers do not depend on its company.
 """
 
 from collections.abc import Callable
@@ -58,6 +58,17 @@ class Program:
         state, measures = self._advance((state, *self._inputs), jnp.int32(start), jnp.int32(count))
         return state, {k: np.asarray(v)[: self.runs, :count] for k, v in measures.items()}
 
+    def fetch(self, state: RunState) -> RunState:
+        """The state as host arrays with a leading axis of runs."""
+        return jax.tree.map(lambda x: np.asarray(x)[: self.runs], state)
+
+    def shapes(self) -> RunState:
+        """Shapes and dtypes of what `fetch` gives."""
+        padded = jax.eval_shape(self._initialise, self._inputs)
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((self.runs, *x.shape[1:]), x.dtype), padded
+        )
+
     def restore(self, state: Any) -> RunState:
         """Host arrays with a leading axis of runs, placed as `advance` takes them."""
         return self._place(state)
@@ -74,8 +85,8 @@ class Program:
         serial = self._sharding.mesh.devices.flat[0].platform == "cpu"
 
         def on_device(runs: Any, *shared: Array) -> Any:
-            one = lambda run: function(run, *shared)
-            return lax.map(one, runs) if serial else jax.vmap(one)(runs)
+            over = lax.map if serial else lambda f, x: jax.vmap(f)(x)
+            return over(lambda run: function(run, *shared), runs)
 
         return jax.jit(
             jax.shard_map(

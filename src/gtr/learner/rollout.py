@@ -81,8 +81,8 @@ def collect(
     noise_key, reset_key, step_key = jax.random.split(key, 3)
     shape = (length, copies)
     noise = distribution.noise(noise_key, shape)
-    over_batch = lambda f: jax.vmap(jax.vmap(f))
-    fresh = over_batch(lambda k: environment.reset(k, world))(jax.random.split(reset_key, shape))
+    reset = jax.vmap(jax.vmap(environment.reset, (0, None)), (0, None))
+    fresh = reset(jax.random.split(reset_key, shape), world)
     step_keys = jax.random.split(step_key, shape)
 
     def step(carry: tuple[Episodes, Finished], given: tuple) -> tuple:

@@ -16,7 +16,7 @@ from gtr.objective import directional_efficiency
 PROBES = 64
 # A unit is dormant below this share of the mean activation (arXiv:2302.12902).
 _DORMANT = 0.025
-# Singular values cost as much as a gradient step, so health is looked at once in so many iterations.
+# Singular values cost as much as a gradient step, so health is looked at once in so many.
 HEALTH_EVERY = 16
 
 

@@ -1,6 +1,6 @@
 """Gradient steps on a batch: minibatches, losses, optimisers."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -116,20 +116,23 @@ def update(
         batch = jax.tree.map(lambda x: x[rows], samples)
         networks = trained.actor, trained.critic
         (actor_gradient, critic_gradient), seen = jax.grad(losses, has_aux=True)(networks, batch)
-        down = lambda tree, by: jax.tree.map(lambda p, u: p - rates.learning_rate * u, tree, by)
         actor_step, actor_optimiser = tx.update(actor_gradient, trained.actor_optimiser)
         critic_step, critic_optimiser = tx.update(critic_gradient, trained.critic_optimiser)
-        actor = down(trained.actor, actor_step)
+        actor = _descend(trained.actor, actor_step, rates.learning_rate)
         seen |= {
             "policy_grad_norm": optax.global_norm(actor_gradient),
             "value_grad_norm": optax.global_norm(critic_gradient),
         }
         return Trained(
             actor,
-            down(trained.critic, critic_step),
+            _descend(trained.critic, critic_step, rates.learning_rate),
             actor_optimiser,
             critic_optimiser,
             average_in(method.anchor, trained.kept, actor),
         ), seen
 
     return lax.scan(step, trained, order)
+
+
+def _descend(parameters: Any, direction: Any, rate: Array) -> Any:
+    return jax.tree.map(lambda p, u: p - rate * u, parameters, direction)

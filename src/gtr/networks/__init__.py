@@ -1,0 +1,1 @@
+"""Policies, critics, and the distributions that policies put out."""

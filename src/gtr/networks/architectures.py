@@ -16,7 +16,7 @@ class MLP:
 
 @dataclass(frozen=True)
 class CNN:
-    """Convolutions (3 x 3, stride 1, no padding) over a (height, width, channels) observation, then an MLP."""
+    """3 x 3 convolutions, stride 1, unpadded, over (height, width, channels); then an MLP."""
 
     channels: tuple[int, ...] = (16,)
     widths: tuple[int, ...] = (64,)

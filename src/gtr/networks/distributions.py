@@ -116,7 +116,7 @@ class Categorical:
         return action
 
     def log_prob(self, parameters: Array, action: Array) -> Array:
-        """Log-softmax at the action; a sum over a one-hot, since a gather's gradient is a scatter."""
+        """Log-softmax at the action; summed over a one-hot, as a gather's gradient is slow."""
         chosen = jnp.arange(self.n) == action[..., None]
         return jnp.sum(jnp.where(chosen, jax.nn.log_softmax(parameters), 0.0), -1)
 
@@ -126,7 +126,7 @@ class Categorical:
         return -jnp.sum(jnp.exp(log_p) * log_p, -1)
 
     def kl(self, p: Array, q: Array) -> Array:
-        """sum p (log p - log q)."""
+        """The sum of p (log p - log q)."""
         log_p, log_q = jax.nn.log_softmax(p), jax.nn.log_softmax(q)
         return jnp.sum(jnp.exp(log_p) * (log_p - log_q), -1)
 

@@ -1,8 +1,9 @@
 """Layers as pytrees of arrays, applied to whole batches.
 
-Equinox layers act on one sample and are vmapped; XLA's CPU backend then computes a weight's gradient
-as a product whose left factor is read against its layout, three times slower than the forward pass
-(benchmarks/profile). Acting on batches lets `affine` state its own gradient in a faster order.
+Equinox layers act on one sample and are vmapped; XLA's CPU backend then computes a weight's
+gradient as a product whose left factor is read against its layout, three times slower than the
+forward pass (benchmarks/profile). Acting on batches lets `affine` state its gradient in a faster
+order.
 """
 
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from gtr.networks.architectures import Activation
 
-# Rows of a batch that one partial product of a weight gradient spans: small enough that both factors
-# stay in a core's first cache, large enough to keep the multiply-add units busy.
+# Rows of a batch that one partial product of a weight gradient spans: small enough that both
+# factors stay in a core's first cache, large enough to keep the multiply-add units busy.
 _GRADIENT_ROWS = 128
 
 ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {

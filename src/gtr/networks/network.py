@@ -65,8 +65,8 @@ def build(
         for channels in architecture.channels:
             if len(shape) != 3 or min(shape[:2]) < 3:
                 raise GTRError(
-                    f"a CNN of {len(architecture.channels)} layers does not fit observations of shape "
-                    f"{observation_shape}; use network MLP, or images of (height, width, channels)"
+                    f"a CNN of {len(architecture.channels)} layers does not fit observations of "
+                    f"shape {observation_shape}; use an MLP, or images of (height, width, channels)"
                 )
             convolutions.append(Conv3x3(next(keys), shape[2], channels, scale=gain))
             shape = (shape[0] - 2, shape[1] - 2, channels)

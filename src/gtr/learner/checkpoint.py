@@ -1,0 +1,172 @@
+"""Checkpoints: a pytree of arrays in one safetensors file, written whole or not at all.
+
+A file's header says what it is, of which run, and the checksum of its arrays. The newest whole file
+is the one that counts; the one before it is kept, so that a file damaged after it was written costs
+minutes and not the run.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from gtr.errors import GTRError
+
+_FORMAT = "gtr-checkpoint-1"
+_KEPT = 2
+
+
+class Checkpoint(NamedTuple):
+    """What was read back: host arrays, and where the run stood."""
+
+    state: Any
+    iteration: int
+    metrics_bytes: int
+
+
+def write(
+    directory: Path, state: Any, *, iteration: int, metrics_bytes: int, fingerprint: str
+) -> Path:
+    """Writes `state` as it stands before `iteration`, and removes all but the newest two files.
+
+    Args:
+        directory: the run's checkpoints.
+        state: pytree of arrays.
+        iteration: the next iteration to do.
+        metrics_bytes: length of metrics.csv up to here.
+        fingerprint: names the run's configuration.
+
+    Raises:
+        GTRError: if the directory cannot be written or the disk is full; earlier files are whole.
+    """
+    arrays = _named(state)
+    header = {
+        "format": _FORMAT,
+        "iteration": str(iteration),
+        "metrics_bytes": str(metrics_bytes),
+        "fingerprint": fingerprint,
+        "checksum": _checksum(arrays),
+    }
+    path = directory / f"{iteration:09d}.safetensors"
+    write_whole(path, save(arrays, header))
+    for old in sorted(directory.glob("*.safetensors"))[:-_KEPT]:
+        old.unlink()
+    return path
+
+
+def read_newest(
+    directory: Path, like: Any, *, fingerprint: str
+) -> tuple[Checkpoint | None, list[str]]:
+    """The newest whole checkpoint of a run.
+
+    Args:
+        directory: the run's checkpoints.
+        like: a pytree of arrays (or of their shapes) with the state's structure.
+        fingerprint: names the run's configuration.
+
+    Returns:
+        The checkpoint, None if there are no files; and a line for each damaged file passed over.
+
+    Raises:
+        GTRError: if there are files but none is whole, or one belongs to another run.
+    """
+    refusals: list[str] = []
+    files = sorted(directory.glob("*.safetensors"), reverse=True)
+    for path in files:
+        try:
+            return _read(path, like, fingerprint), refusals
+        except _Damaged as damage:
+            refusals.append(f"{path} is damaged ({damage}); using the checkpoint before it")
+    if files:
+        raise GTRError(
+            f"no checkpoint in {directory} is whole ({refusals[0]}); "
+            "delete the run's directory to start it anew"
+        )
+    return None, refusals
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file so that a reader finds the old content or the new, whatever happens between.
+
+    Raises:
+        GTRError: if it cannot be written; the old content is untouched.
+    """
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> GTRError:
+    """The one line for a file that cannot be written."""
+    return GTRError(
+        f"cannot write {path}: {error.strerror or error}; free space or choose another directory, "
+        "then run the same command again to continue"
+    )
+
+
+class _Damaged(Exception):
+    pass
+
+
+def _read(path: Path, like: Any, fingerprint: str) -> Checkpoint:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _Damaged(str(error).splitlines()[0]) from error
+    if header.get("format") != _FORMAT:
+        raise GTRError(
+            f"{path} is no checkpoint of this version of gtr; "
+            "move it away, or choose another directory"
+        )
+    if header["fingerprint"] != fingerprint:
+        raise GTRError(
+            f"{path} belongs to a run with another configuration; choose another directory, "
+            "or delete this one to start anew"
+        )
+    if header["checksum"] != _checksum(arrays):
+        raise _Damaged("its checksum does not match")
+    wanted = _named(like)
+    shapes = {name: (x.shape, str(x.dtype)) for name, x in wanted.items()}
+    if {name: (x.shape, str(x.dtype)) for name, x in arrays.items()} != shapes:
+        raise GTRError(
+            f"{path} was written by another version of gtr; "
+            "continue it with that version, or delete the directory to start anew"
+        )
+    state = jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
+    return Checkpoint(state, int(header["iteration"]), int(header["metrics_bytes"]))
+
+
+def _named(tree: Any) -> dict[str, Any]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    named = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+    return {
+        name: leaf if isinstance(leaf, jax.ShapeDtypeStruct) else np.ascontiguousarray(leaf)
+        for name, leaf in named.items()
+    }
+
+
+def _checksum(arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
+    return digest.hexdigest()

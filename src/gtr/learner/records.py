@@ -1,0 +1,140 @@
+"""What a run tells while it trains: rows of metrics.csv, and scalars for TensorBoard."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gtr.errors import GTRError
+from gtr.learner.checkpoint import unwritable
+
+# The names that users of the peers watch (Stable-Baselines3); the rest go under "gtr/".
+_TENSORBOARD = {
+    "return": "rollout/ep_rew_mean",
+    "length": "rollout/ep_len_mean",
+    "entropy": "train/entropy",
+    "kl": "train/approx_kl",
+    "clip_fraction": "train/clip_fraction",
+    "policy_loss": "train/policy_gradient_loss",
+    "value_loss": "train/value_loss",
+    "explained_variance": "train/explained_variance",
+    "learning_rate": "train/learning_rate",
+}
+
+
+class MetricsFile:
+    """metrics.csv: one row an iteration and run, the same bytes however often a run was cut."""
+
+    def __init__(self, path: Path, *, keep: int) -> None:
+        """Opens the file, cut back to its first `keep` bytes: what the checkpoint knows of."""
+        self.path = path
+        try:
+            size = path.stat().st_size if path.exists() else 0
+            if size < keep:
+                raise GTRError(
+                    f"{path} is shorter than its checkpoint says: it was changed by hand; "
+                    "delete the run's directory to start it anew"
+                )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab")
+            self._file.truncate(keep)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        self.bytes = keep
+
+    def append(self, rows: pd.DataFrame) -> None:
+        """Adds rows, safely on disk before this returns."""
+        text = rows.to_csv(
+            header=self.bytes == 0, index=False, float_format="%.7g", lineterminator="\n"
+        )
+        try:
+            self.bytes += self._file.write(text.encode())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+class TensorBoard:
+    """Event files, a folder a seed; after a cut, events past the checkpoint are purged."""
+
+    def __init__(self, directory: Path, seeds: list[int], *, next_step: int) -> None:
+        from tensorboardX import SummaryWriter
+
+        purge = next_step if next_step > 0 else None
+        self._writers = {
+            seed: SummaryWriter(str(directory / f"seed-{seed}"), purge_step=purge) for seed in seeds
+        }
+
+    def append(self, rows: pd.DataFrame) -> None:
+        """Adds every number of the rows that is one."""
+        measures = [name for name in rows.columns if name not in ("iteration", "seed", "step")]
+        for row in rows.to_dict("records"):
+            writer = self._writers[row["seed"]]
+            for name in measures:
+                if np.isfinite(row[name]):
+                    tag = _TENSORBOARD.get(name, f"gtr/{name}")
+                    writer.add_scalar(tag, row[name], int(row["step"]))
+
+    def close(self) -> None:
+        """Flushes and closes."""
+        for writer in self._writers.values():
+            writer.close()
+
+
+def rows(
+    measures: dict[str, Any], labels: pd.DataFrame, *, start: int, phase_iterations: int, batch: int
+) -> pd.DataFrame:
+    """Measures (runs, iterations) as rows, in the order of iterations, then of runs.
+
+    Args:
+        measures: each (runs, iterations).
+        labels: one row a run: its seed, and its setting where there are several.
+        start: number of the first iteration.
+        phase_iterations: iterations in a phase.
+        batch: environment steps of a run in an iteration.
+    """
+    runs, count = next(iter(measures.values())).shape
+    iteration = np.repeat(np.arange(start, start + count), runs)
+    table = {"iteration": iteration}
+    table |= {name: np.tile(labels[name], count) for name in labels.columns}
+    table |= {"step": (iteration + 1) * batch, "phase": iteration // phase_iterations}
+    table |= {name: measures[name].T.reshape(-1) for name in COLUMNS}
+    table["episodes"] = table["episodes"].astype(np.int64)
+    return pd.DataFrame(table)
+
+
+COLUMNS = (
+    "episodes",
+    "return",
+    "length",
+    "policy_loss",
+    "value_loss",
+    "entropy",
+    "kl",
+    "ratio_max",
+    "clip_fraction",
+    "kernel_mean",
+    "redescended_fraction",
+    "escape_advantage",
+    "anchor_spread",
+    "stiffness",
+    "explained_variance",
+    "policy_grad_norm",
+    "value_grad_norm",
+    "weight_norm",
+    "learning_rate",
+    "step_distance",
+    "path_length",
+    "net_displacement",
+    "directional_efficiency",
+    "step_cosine",
+    "effective_rank",
+    "dormant_fraction",
+)

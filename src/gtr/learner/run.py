@@ -1,0 +1,412 @@
+"""The host's loop: chunks of iterations on the device, and between them records and checkpoints."""
+
+import hashlib
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+
+from gtr.errors import GTRError
+from gtr.learner import checkpoint, records
+from gtr.learner.config import LearnerConfig, check, rates
+from gtr.learner.iteration import WATCHED, Problem, RunState
+from gtr.learner.program import CAPACITY, Program
+from gtr.methods import numbers
+from gtr.objective import Method, validate
+from gtr.suites import Suite
+
+# Seconds that a chunk should take: often enough for a progress bar and for Ctrl-C.
+_CHUNK_SECONDS = 1.0
+# A checkpoint may take this share of the time.
+_CHECKPOINT_SHARE = 0.03
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A method and a learner configuration, with a name where several are trained together."""
+
+    method: Method
+    config: LearnerConfig
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What training leaves: its measures, its final state, and where both are kept."""
+
+    suite: Suite
+    method: Method
+    metrics: pd.DataFrame
+    state: RunState
+    directory: Path | None
+
+
+class Status(NamedTuple):
+    """How far a run is, after a chunk; steps are those of one of its `runs`.
+
+    `recent_return` is the mean over the episodes that ended in the chunk, NaN if none did.
+    """
+
+    done: int
+    total: int
+    runs: int
+    recent_return: float
+
+
+Progress = Callable[[Status], None]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped by Ctrl-C or SIGTERM, after its checkpoint was written."""
+
+
+def train(
+    suite: Suite,
+    method: Method,
+    *,
+    seeds: int | Sequence[int] = 1,
+    directory: Path | str | None = None,
+    config: LearnerConfig | None = None,
+    fresh_each_phase: bool = False,
+    tensorboard: bool = False,
+    progress: Progress | None = None,
+) -> Run:
+    """Trains a method on a suite, all seeds in one program.
+
+    With a directory the run is recorded and checkpointed there, and the same call continues it
+    from its last checkpoint; the result is that of an uninterrupted run, bit for bit.
+
+    Args:
+        suite: what to train on.
+        method: what to train.
+        seeds: seeds, or how many (0, 1, ...).
+        directory: where to keep the run; None keeps nothing.
+        config: learner configuration; the suite's where None.
+        fresh_each_phase: begin anew at every change: the reset oracle.
+        tensorboard: also write event files into the directory.
+        progress: told after every chunk how far the run is.
+
+    Returns:
+        The measures, as in metrics.csv, and the final state of all seeds.
+
+    Raises:
+        GTRError: for settings that cannot be, a directory that holds something else or cannot be
+            written, and a NaN or Inf, which it names.
+        Interrupted: Ctrl-C or SIGTERM; everything is saved.
+    """
+    setting = Setting(method, config or suite.config)
+    return sweep(
+        suite,
+        [setting],
+        seeds=seeds,
+        directory=directory,
+        fresh_each_phase=fresh_each_phase,
+        tensorboard=tensorboard,
+        progress=progress,
+    )
+
+
+def sweep(
+    suite: Suite,
+    settings: Sequence[Setting],
+    *,
+    seeds: int | Sequence[int] = 1,
+    directory: Path | str | None = None,
+    iterations: int | None = None,
+    fresh_each_phase: bool = False,
+    tensorboard: bool = False,
+    progress: Progress | None = None,
+) -> Run:
+    """Trains several settings, each on all seeds, in one program; otherwise as `train`.
+
+    The settings may differ in numbers only: what is static in method and configuration must agree.
+    With more than one, the metrics have a column `setting`. `iterations` stops early.
+    """
+    seeds = _seeds(seeds)
+    for setting in settings:
+        validate(setting.method)
+        check(setting.config)
+    problem = Problem(
+        environment=suite.environment,
+        changing=suite.changing,
+        phase_iterations=suite.phase_iterations,
+        iterations=suite.iterations,
+        config=_static(settings),
+        fresh_each_phase=fresh_each_phase,
+    )
+    total = suite.iterations if iterations is None else min(iterations, suite.iterations)
+    labels = pd.DataFrame(
+        [(setting.label, seed) for setting in settings for seed in seeds],
+        columns=["setting", "seed"],
+    )
+    program = Program(
+        problem,
+        _stack([setting.method for setting in settings for _ in seeds]),
+        _stack([rates(setting.config) for setting in settings for _ in seeds]),
+        labels["seed"].to_numpy(),
+    )
+    if len(settings) == 1:
+        labels = labels.drop(columns="setting")
+    description = _describe(suite, settings, seeds, total, fresh_each_phase)
+    home = None if directory is None else Path(directory)
+    store = None
+    if home is not None:
+        store = _Store(home, description, tensorboard=tensorboard, seeds=seeds, batch=problem.batch)
+    state, metrics = _loop(program, labels, total, store, progress)
+    return Run(suite, settings[0].method, metrics, state, home)
+
+
+class _Store:
+    """A run's directory: configuration, metrics, checkpoints, events."""
+
+    def __init__(
+        self,
+        directory: Path,
+        description: dict[str, Any],
+        *,
+        tensorboard: bool,
+        seeds: list[int],
+        batch: int,
+    ) -> None:
+        self.directory = directory
+        self._seeds, self._wants_tensorboard, self._batch = seeds, tensorboard, batch
+        # Versions are told, not compared: an upgrade must not orphan a run that it can continue.
+        same = {k: v for k, v in description.items() if k != "versions"}
+        self._fingerprint = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[
+            :16
+        ]
+        config = directory / "config.json"
+        if config.exists():
+            self._compare(config, same)
+        else:
+            checkpoint.write_whole(config, (json.dumps(description, indent=2) + "\n").encode())
+
+    def open(self, like: RunState) -> tuple[Any, int]:
+        """The state to go on from and its iteration; (None, 0) for a new run."""
+        found, refusals = checkpoint.read_newest(
+            self.directory / "checkpoints", like, fingerprint=self._fingerprint
+        )
+        for line in refusals:
+            print(line, flush=True)
+        start = 0 if found is None else found.iteration
+        self._metrics = records.MetricsFile(
+            self.directory / "metrics.csv", keep=0 if found is None else found.metrics_bytes
+        )
+        self._events = None
+        if self._wants_tensorboard:
+            self._events = records.TensorBoard(
+                self.directory / "tensorboard", self._seeds, next_step=start * self._batch
+            )
+        self._saved, self._cost = time.monotonic(), 0.0
+        return (None if found is None else found.state), start
+
+    def append(self, rows: pd.DataFrame) -> None:
+        self._metrics.append(rows)
+        if self._events is not None:
+            self._events.append(rows)
+
+    def save(self, state: RunState, iteration: int, *, now: bool) -> None:
+        """Writes a checkpoint, unless it is too early for the next."""
+        began = time.monotonic()
+        if not now and self._cost > _CHECKPOINT_SHARE * (began - self._saved):
+            return
+        checkpoint.write(
+            self.directory / "checkpoints",
+            state,
+            iteration=iteration,
+            metrics_bytes=self._metrics.bytes,
+            fingerprint=self._fingerprint,
+        )
+        self._saved = time.monotonic()
+        self._cost = self._saved - began
+
+    def close(self) -> None:
+        self._metrics.close()
+        if self._events is not None:
+            self._events.close()
+
+    def read_metrics(self) -> pd.DataFrame:
+        return pd.read_csv(self.directory / "metrics.csv")
+
+    def _compare(self, path: Path, wanted: dict[str, Any]) -> None:
+        try:
+            held = json.loads(path.read_text())
+            held.pop("versions", None)
+        except (OSError, ValueError, AttributeError) as error:
+            raise GTRError(
+                f"{path} cannot be read ({error}); delete the directory to start the run anew"
+            ) from error
+        # through JSON, as the file was: tuples become lists
+        if held != json.loads(json.dumps(wanted)):
+            differs = [k for k in wanted if held.get(k) != json.loads(json.dumps(wanted[k]))]
+            raise GTRError(
+                f"{path.parent} holds another run (its {', '.join(differs) or 'configuration'} "
+                "differs); choose another directory, or delete this one to start anew"
+            )
+
+
+def _loop(
+    program: Program,
+    labels: pd.DataFrame,
+    total: int,
+    store: _Store | None,
+    progress: Progress | None,
+) -> tuple[RunState, pd.DataFrame]:
+    problem = program.problem
+    batch = problem.batch
+    state, done = program.initialise(), 0
+    tables = []
+    if store is not None:
+        found, done = store.open(program.shapes())
+        if found is not None:
+            state = program.restore(found)
+    count, first = 1, True
+    with _stop_requests() as stopping:
+        while done < total:
+            began = time.monotonic()
+            newer, measures = program.advance(state, done, min(count, total - done))
+            taken = min(count, total - done)
+            _refuse_faults(measures, labels, done, batch)
+            state, start, done = newer, done, done + taken
+            table = records.rows(
+                measures,
+                labels,
+                start=start,
+                phase_iterations=problem.phase_iterations,
+                batch=batch,
+            )
+            if store is None:
+                tables.append(table)
+            else:
+                store.append(table)
+                store.save(program.fetch(state), done, now=done == total or bool(stopping))
+            seconds = time.monotonic() - began
+            if progress is not None:
+                recent = float(table["return"].mean())
+                progress(Status(done * batch, total * batch, program.runs, recent))
+            if stopping:
+                raise Interrupted(
+                    f"stopped at step {done * batch:,} of {total * batch:,}; "
+                    + ("nothing was kept" if store is None else "the same command continues")
+                )
+            # The first chunk is one iteration with compilation in it: it says nothing of the pace.
+            if not first:
+                count = int(np.clip(_CHUNK_SECONDS * taken / seconds, 1, CAPACITY))
+            first = False
+    if store is None:
+        return program.fetch(state), pd.concat(tables, ignore_index=True)
+    store.close()
+    return program.fetch(state), store.read_metrics()
+
+
+def _refuse_faults(
+    measures: dict[str, np.ndarray], labels: pd.DataFrame, start: int, batch: int
+) -> None:
+    """Stops at the first iteration with a NaN or Inf in it, and names the culprit."""
+    faults = measures["faults"]
+    if not faults.any():
+        return
+    offset = int(np.argmax(faults.any(0)))
+    run = int(np.argmax(faults[:, offset] != 0))
+    bits = int(faults[run, offset])
+    culprit = WATCHED[(bits & -bits).bit_length() - 1]
+    iteration = start + offset
+    where = f"iteration {iteration}"
+    if culprit in ("observation", "reward"):
+        where += f", step {int(measures['fault_step'][run, offset])} of its rollout"
+    label = f" ({labels['setting'][run]})" if "setting" in labels else ""
+    raise GTRError(
+        f"NaN or Inf in the {culprit} at {where} (environment step {iteration * batch:,}), "
+        f"seed {labels['seed'][run]}{label}; the last good checkpoint is kept: "
+        + (
+            "mend the environment, then run the same command again"
+            if culprit in ("observation", "reward")
+            else "lower learning_rate or max_grad_norm in another directory"
+        )
+    )
+
+
+@contextmanager
+def _stop_requests() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM, to be looked at between chunks; a second one acts at once."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: Any) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _seeds(seeds: int | Sequence[int]) -> list[int]:
+    chosen = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    if not chosen:
+        raise GTRError("no seeds: ask for at least 1")
+    if len(set(chosen)) < len(chosen) or min(chosen) < 0 or max(chosen) >= 2**32:
+        raise GTRError(f"seeds {chosen}: give different whole numbers from 0 to {2**32 - 1}")
+    return chosen
+
+
+def _static(settings: Sequence[Setting]) -> LearnerConfig:
+    """The configuration that all settings share, once their leaves are left out."""
+    first = settings[0]
+    for setting in settings[1:]:
+        same = replace(setting.config, **rates(first.config)._asdict()) == first.config
+        if not same or jax.tree.structure(setting.method) != jax.tree.structure(first.method):
+            raise GTRError(
+                f"settings {first.label!r} and {setting.label!r} differ in more than numbers; "
+                "train them apart"
+            )
+    return first.config
+
+
+def _stack(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.array(leaves, np.float32), *trees)
+
+
+def _describe(
+    suite: Suite, settings: Sequence[Setting], seeds: list[int], total: int, fresh: bool
+) -> dict[str, Any]:
+    described = [
+        {
+            "method": setting.method.name,
+            "numbers": numbers(setting.method),
+            "learner": asdict(setting.config)
+            | {"network": {type(setting.config.network).__name__: asdict(setting.config.network)}},
+        }
+        | ({"label": setting.label} if len(settings) > 1 else {})
+        for setting in settings
+    ]
+    return {
+        "suite": suite.name,
+        "size": suite.size,
+        "phases": suite.phases,
+        "phase_steps": suite.phase_steps,
+        "iterations": total,
+        "fresh_each_phase": fresh,
+        "seeds": seeds,
+        **(described[0] if len(settings) == 1 else {"settings": described}),
+        "versions": {
+            name: version(name) for name in ("gtr-rl", "jax", "jaxlib", "gymnax", "numpy")
+        },
+    }

@@ -1,0 +1,36 @@
+"""Settings of JAX that must be made before it starts its backend; importing `gtr` makes them.
+
+Each is left alone where the user has set it, and all where JAX has started already.
+"""
+
+import os
+from pathlib import Path
+
+import jax
+
+# XLA's CPU client has as many worker threads as the machine has cores. With two, programs of nested
+# loops hang for good in about half their runs, all workers waiting for work that none is left to
+# do; with this many they do not (tests/test_runtime.py).
+_WORKER_THREADS = 8
+
+
+def prepare() -> None:
+    """More worker threads than cores, a CPU device a core, and a cache of compiled programs."""
+    cores = cpu_cores()
+    os.environ.setdefault("NPROC", str(max(_WORKER_THREADS, 2 * cores)))
+    chosen = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if not chosen and jax.config.jax_num_cpu_devices < 1:
+        try:
+            jax.config.update("jax_num_cpu_devices", cores)
+        except RuntimeError:  # the backend runs already
+            return
+    if jax.config.jax_compilation_cache_dir is None:
+        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+        jax.config.update("jax_compilation_cache_dir", str(base / "gtr-rl" / "jax"))
+
+
+def cpu_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
