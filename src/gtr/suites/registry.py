@@ -30,7 +30,8 @@ def suite(name: str, size: str = "cpu") -> Suite:
     found = {one.name: one for one in suites(size)}
     if name not in found:
         close = difflib.get_close_matches(name, found, 3, 0.5)
-        raise GTRError(f"No suite {name!r}; there is {', '.join(close or found)}.")
+        known = close or [one for one in found if not one.endswith(STATIONARY)]
+        raise GTRError(f"No suite {name!r}; there is {', '.join(known)}.")
     return found[name]
 
 
