@@ -38,11 +38,8 @@ def test_listing(size):
     assert all(one.size == size and suite(one.name, size) == one for one in listed)
 
 
-def test_listing_imports_neither_jax_nor_gymnax():
-    code = (
-        "import sys; from gtr.suites import suites; suites();"
-        "sys.exit(', '.join({'jax', 'gymnax', 'numpy'} & set(sys.modules)) or None)"
-    )
+def test_listing_builds_no_environment():
+    code = "import sys; from gtr.suites import suites; suites();sys.exit('gymnax' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
