@@ -14,6 +14,7 @@ from gtr.objective.numerics import (
     ratio,
     stop_gradient,
 )
+from gtr.objective.penalties import bounded_stiffness
 
 
 def diagnostics(
@@ -84,5 +85,5 @@ def diagnostics(
         "redescended_fraction": absent if nearest_is_far is None else mean(nearest_is_far),
         "escape_advantage": absent if pull is None else scalar(pull),
         "anchor_spread": absent if spread is None else mean(spread),
-        "stiffness": absent if penalty is None else scalar(penalty.stiffness),
+        "stiffness": absent if penalty is None else scalar(bounded_stiffness(penalty.stiffness)),
     }

@@ -19,7 +19,7 @@ from gtr.errors import GTRError
 from gtr.objective.anchors import Anchor, Behaviour
 from gtr.objective.numerics import Array, Number, bounded, log_difference, ratio, stop_gradient
 from gtr.objective.penalties import Gate, Penalty, half_square, kernel
-from gtr.objective.surrogates import DecoupledClip, Surrogate
+from gtr.objective.surrogates import DecoupledClip, Surrogate, bounded_clip
 
 SMALLEST_STIFFNESS = 1e-6
 LARGEST_STIFFNESS = 1e6
@@ -152,7 +152,7 @@ def evaluate(
     clipped = None
     clip = getattr(method.surrogate, "clip", None)
     if clip is not None:
-        clipped = xp.abs(ratio(stop_gradient(clipping_log_ratio)) - 1) > clip
+        clipped = xp.abs(ratio(stop_gradient(clipping_log_ratio)) - 1) > bounded_clip(clip)
     return Evaluation(
         surrogate=surrogate,
         penalty=penalty,

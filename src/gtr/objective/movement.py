@@ -92,10 +92,13 @@ def categorical_step_cosine(logits_before: Array, logits: Array, logits_after: A
 
     Returns:
         () in [-1, 1]: 1 straight on, 0 at a right angle, -1 straight back; NaN where one of the
-        steps has no length.
+        steps is no longer than rounding makes it.
     """
     before, now, after = (_root_probabilities(x) for x in (logits_before, logits, logits_after))
-    return _cosine(now - before, after - now)
+    # Rounding moves a root probability by about eps, which is no step.
+    eps = array_namespace(now).finfo(now.dtype).eps
+    negligible = 4 * float(eps) * math.sqrt(math.prod(now.shape[:-1]))
+    return _cosine(now - before, after - now, negligible)
 
 
 def gaussian_step_cosine(mean_before: Array, mean: Array, mean_after: Array, std: Array) -> Array:
@@ -108,10 +111,10 @@ def gaussian_step_cosine(mean_before: Array, mean: Array, mean_after: Array, std
         std: (..., components) of the policy between the steps, greater than 0.
 
     Returns:
-        () as in `categorical_step_cosine`.
+        () as in `categorical_step_cosine`; NaN where one of the steps has no length.
     """
     before, now, after, std = (widened(x) for x in (mean_before, mean, mean_after, std))
-    return _cosine((now - before) / std, (after - now) / std)
+    return _cosine((now - before) / std, (after - now) / std, 0.0)
 
 
 def _root_probabilities(logits: Array) -> Array:
@@ -121,10 +124,10 @@ def _root_probabilities(logits: Array) -> Array:
     return weights / xp.sqrt(xp.sum(weights * weights, axis=-1, keepdims=True))
 
 
-def _cosine(first: Array, second: Array) -> Array:
+def _cosine(first: Array, second: Array, negligible: float) -> Array:
     xp = array_namespace(first)
-    lengths = xp.sqrt(xp.sum(first * first)) * xp.sqrt(xp.sum(second * second))
-    moved = lengths > 0
-    cosine = xp.sum(first * second) / xp.where(moved, lengths, 1.0)
+    lengths = [xp.sqrt(xp.sum(step * step)) for step in (first, second)]
+    moved = (lengths[0] > negligible) & (lengths[1] > negligible)
+    cosine = xp.sum(first * second) / xp.where(moved, lengths[0] * lengths[1], 1.0)
     cosine = xp.where(cosine > 1, 1.0, xp.where(cosine < -1, -1.0, cosine))
     return xp.where(moved, cosine, math.nan)

@@ -41,11 +41,14 @@ def widened(x: Array) -> Array:
 def bounded(x: Array | Number, low: Number, high: Number) -> Any:
     """`x` kept within [low, high], with gradient 1 inside and at the edges, 0 outside; NaN stays.
 
+    Arrays are widened first, since float16 cannot hold the bounds.
+
     The Array API's own `clip` differs between libraries at the edges (JAX halves the gradient) and
     is written with masked assignment for PyTorch, which `torch.func.vmap` cannot follow.
     """
     if isinstance(x, int | float):
         return min(max(float(x), low), high)
+    x = widened(x)
     xp = array_namespace(x)
     x = xp.where(x < low, low, x)
     return xp.where(x > high, high, x)
@@ -57,12 +60,12 @@ def log_difference(log_prob: Array, reference: Array) -> Array:
     Both are bounded by `LIMIT` first, so an action to which one of the two gives probability 0
     (-inf) is at a large, finite distance, and one to which both do is at distance 0.
     """
-    return bounded(widened(log_prob), -LIMIT, LIMIT) - bounded(widened(reference), -LIMIT, LIMIT)
+    return bounded(log_prob, -LIMIT, LIMIT) - bounded(reference, -LIMIT, LIMIT)
 
 
 def ratio(log_ratio: Array) -> Array:
     """exp(log_ratio), with the log-ratio capped at `LOG_RATIO_CAP` so that it cannot overflow."""
-    log_ratio = bounded(widened(log_ratio), -LOG_RATIO_CAP, LOG_RATIO_CAP)
+    log_ratio = bounded(log_ratio, -LOG_RATIO_CAP, LOG_RATIO_CAP)
     return array_namespace(log_ratio).exp(log_ratio)
 
 

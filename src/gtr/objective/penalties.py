@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from array_api_compat import array_namespace
 
-from gtr.objective.numerics import LIMIT, Array, Number, as_like, bounded, stop_gradient, widened
+from gtr.objective.numerics import LIMIT, Array, Number, as_like, bounded, stop_gradient
 
 
 def half_square(log_ratio: Array) -> Array:
@@ -30,12 +30,12 @@ def half_square(log_ratio: Array) -> Array:
     Returns:
         (...), float32 or float64.
     """
-    log_ratio = bounded(widened(log_ratio), -2 * LIMIT, 2 * LIMIT)
+    log_ratio = bounded(log_ratio, -2 * LIMIT, 2 * LIMIT)
     return 0.5 * log_ratio * log_ratio
 
 
 def _bounded_divergences(divergences: Array) -> Array:
-    return bounded(widened(divergences), 0.0, 2 * LIMIT**2)
+    return bounded(divergences, 0.0, 2 * LIMIT**2)
 
 
 def _squared_radius(radius: Number) -> Number:
@@ -43,7 +43,8 @@ def _squared_radius(radius: Number) -> Number:
     return radius * radius
 
 
-def _bounded_stiffness(stiffness: Number) -> Number:
+def bounded_stiffness(stiffness: Number) -> Number:
+    """A stiffness as the penalties use it: at least 0, at most `LIMIT`."""
     return bounded(stiffness, 0.0, LIMIT)
 
 
@@ -88,12 +89,13 @@ class Gaussian:
         squared = _squared_radius(self.radius)
         # 1 - exp(-z) would lose every digit near the anchor, where a policy spends its time.
         depths = -array_namespace(divergences).expm1(-divergences / squared)
-        return _bounded_stiffness(self.stiffness) * (squared * _weighted_sum(weights, depths))
+        return bounded_stiffness(self.stiffness) * (squared * _weighted_sum(weights, depths))
 
     @property
     def strongest_pull(self) -> Number:
         """The largest |dP/dl|, at |l| = radius: stiffness radius e^(-1/2)."""
-        return self.stiffness * bounded(self.radius, 1 / LIMIT, LIMIT) * math.exp(-0.5)
+        radius = bounded(self.radius, 1 / LIMIT, LIMIT)
+        return bounded_stiffness(self.stiffness) * radius * math.exp(-0.5)
 
 
 @dataclass(frozen=True)
@@ -114,14 +116,15 @@ class Bump:
         """The penalty of each sample; see the module for shapes."""
         divergences = _bounded_divergences(divergences)
         fading = array_namespace(divergences).exp(-divergences / _squared_radius(self.radius))
-        return _bounded_stiffness(self.stiffness) * _weighted_sum(weights, divergences * fading)
+        return bounded_stiffness(self.stiffness) * _weighted_sum(weights, divergences * fading)
 
     @property
     def strongest_pull(self) -> Number:
         """The largest |dP/dl|: about .415 stiffness radius, at |l| = .662 radius."""
         u = (5 - math.sqrt(17)) / 4
         peak = math.sqrt(2 * u) * (1 - u) * math.exp(-u)
-        return self.stiffness * bounded(self.radius, 1 / LIMIT, LIMIT) * peak
+        radius = bounded(self.radius, 1 / LIMIT, LIMIT)
+        return bounded_stiffness(self.stiffness) * radius * peak
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ class Quadratic:
     def __call__(self, divergences: Array, weights: Array) -> Array:
         """The penalty of each sample; see the module for shapes."""
         divergences = _bounded_divergences(divergences)
-        return _bounded_stiffness(self.stiffness) * _weighted_sum(weights, divergences)
+        return bounded_stiffness(self.stiffness) * _weighted_sum(weights, divergences)
 
 
 Penalty = Gaussian | Bump | Quadratic

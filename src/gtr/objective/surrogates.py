@@ -22,15 +22,15 @@ from gtr.objective.numerics import (
     bounded,
     ratio,
     stop_gradient,
-    widened,
 )
 
 
 def _bounded_advantage(advantage: Array) -> Array:
-    return bounded(widened(advantage), -LIMIT, LIMIT)
+    return bounded(advantage, -LIMIT, LIMIT)
 
 
-def _bounded_clip(clip: Number) -> Number:
+def bounded_clip(clip: Number) -> Number:
+    """A clip range as the surrogates use it: at least 1e-6, at most `LIMIT`."""
     return bounded(clip, SMALLEST_CLIP, LIMIT)
 
 
@@ -46,7 +46,7 @@ class Clip:
 
     def __call__(self, log_ratio: Array, advantage: Array) -> Array:
         """The surrogate of each sample; see the module for shapes."""
-        r, a, c = ratio(log_ratio), _bounded_advantage(advantage), _bounded_clip(self.clip)
+        r, a, c = ratio(log_ratio), _bounded_advantage(advantage), bounded_clip(self.clip)
         return array_namespace(r).minimum(r * a, bounded(r, 1 - c, 1 + c) * a)
 
 
@@ -71,7 +71,7 @@ class SPO:
 
     def __call__(self, log_ratio: Array, advantage: Array) -> Array:
         """The surrogate of each sample; see the module for shapes."""
-        r, a, c = ratio(log_ratio), _bounded_advantage(advantage), _bounded_clip(self.clip)
+        r, a, c = ratio(log_ratio), _bounded_advantage(advantage), bounded_clip(self.clip)
         return r * a - array_namespace(a).abs(a) * (r - 1) * (r - 1) / (2 * c)
 
 
@@ -99,7 +99,7 @@ class DecoupledClip:
         Returns:
             (...).
         """
-        a, c = _bounded_advantage(advantage), _bounded_clip(self.clip)
+        a, c = _bounded_advantage(advantage), bounded_clip(self.clip)
         # q/b does not depend on pi, though the two log-ratios it is made from do.
         staleness = ratio(stop_gradient(log_ratio - proximal_log_ratio))
         clipped = staleness * bounded(ratio(proximal_log_ratio), 1 - c, 1 + c)
