@@ -1,0 +1,521 @@
+"""Composition: PPO nested bit for bit, hostile inputs, sweeps in one jitted call, mistakes."""
+
+import ast
+import itertools
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gtr.objective
+from gtr.errors import GTRError
+from gtr.methods import method as named
+from gtr.methods import names
+from gtr.objective import (
+    SPO,
+    Average,
+    Behaviour,
+    Bump,
+    Clip,
+    DecoupledClip,
+    Gate,
+    Gaussian,
+    Initial,
+    Method,
+    Quadratic,
+    Recent,
+    Stale,
+    Unclipped,
+    adapt,
+    diagnostics,
+    evaluate,
+    validate,
+)
+
+from .conftest import Jax, NumPy, Torch
+
+GIPO = Method("gipo", Unclipped(), gate=Gate(), anchor=Behaviour())
+METHODS = [*map(named, names()), GIPO]
+BETA_ZERO = [
+    Method("gaussian", Clip(), penalty=Gaussian(0.0, 0.5), anchor=Recent(count=3)),
+    Method("bump", Clip(), penalty=Bump(0.0, 0.5), anchor=Recent(count=3)),
+    Method("quadratic", Clip(), penalty=Quadratic(0.0), anchor=Recent(count=3)),
+]
+
+
+def anchors_of(method: Method) -> int:
+    return 0 if method.anchor is None else method.anchor.count
+
+
+def losses(method: Method, log_prob: Any, behaviour: Any, advantage: Any, anchors: Any) -> Any:
+    """penalty - surrogate of each sample; the KL is stood in for by a function of the policy."""
+    extra: dict[str, Any] = {}
+    if method.divergence == "exact":
+        difference = log_prob[..., None] - anchors
+        extra["divergence"] = difference * difference
+    evaluation = evaluate(
+        method,
+        log_prob=log_prob,
+        behaviour_log_prob=behaviour,
+        advantage=advantage,
+        anchor_log_probs=anchors if anchors_of(method) else None,
+        **extra,
+    )
+    return evaluation.penalty - evaluation.surrogate
+
+
+# ---------------------------------------------------------------- PPO, bit for bit
+
+
+def batch(seed: int = 0, n: int = 512) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {
+        "observation": rng.normal(size=(n, 6)).astype(np.float32),
+        "action": rng.integers(0, 4, size=n),
+        "weight": rng.normal(size=(6, 4)).astype(np.float32),
+        "behaviour": (rng.normal(size=n) * 0.5 - 1.4).astype(np.float32),
+        "advantage": rng.normal(size=n).astype(np.float32),
+        "anchors": (rng.normal(size=(n, 3)) - 1.4).astype(np.float32),
+    }
+
+
+def gtr_loss(method, log_prob, data):
+    evaluation = evaluate(
+        method,
+        log_prob=log_prob,
+        behaviour_log_prob=data["behaviour"],
+        advantage=data["advantage"],
+        anchor_log_probs=data["anchors"],
+    )
+    return evaluation.penalty.mean() - evaluation.surrogate.mean()
+
+
+@pytest.mark.parametrize("method", BETA_ZERO, ids=lambda m: m.name)
+def test_stiffness_zero_is_ppo_to_the_bit_in_torch(method):
+    data = {name: torch.tensor(value) for name, value in batch().items()}
+
+    def run(ours: bool):
+        weight = data["weight"].clone().requires_grad_()
+        logits = torch.log_softmax(data["observation"] @ weight, -1)
+        log_prob = logits.gather(-1, data["action"][:, None])[:, 0]
+        if ours:
+            loss = gtr_loss(method, log_prob, data)
+        else:
+            ratio = torch.exp(log_prob - data["behaviour"])
+            gain, clipped = ratio, torch.clamp(ratio, 1 - 0.2, 1 + 0.2)
+            advantage = data["advantage"]
+            loss = -torch.min(gain * advantage, clipped * advantage).mean()
+        loss.backward()
+        return loss.detach(), weight.grad
+
+    (loss, gradient), (expected_loss, expected_gradient) = run(True), run(False)
+    assert torch.equal(loss, expected_loss)
+    assert torch.equal(gradient, expected_gradient)
+    assert gradient.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
+@pytest.mark.parametrize("method", BETA_ZERO, ids=lambda m: m.name)
+def test_stiffness_zero_is_ppo_to_the_bit_in_jax(method, jit):
+    data = {name: jnp.asarray(value) for name, value in batch().items()}
+
+    def log_prob_of(weight):
+        logits = jax.nn.log_softmax(data["observation"] @ weight)
+        return jnp.take_along_axis(logits, data["action"][:, None], -1)[:, 0]
+
+    def ours(weight, method):
+        return gtr_loss(method, log_prob_of(weight), data)
+
+    def ppo(weight, clip):
+        ratio = jnp.exp(log_prob_of(weight) - data["behaviour"])
+        clipped = jnp.clip(ratio, 1 - clip, 1 + clip)
+        advantage = data["advantage"]
+        return -jnp.minimum(ratio * advantage, clipped * advantage).mean()
+
+    transform = jax.jit if jit else lambda f: f
+    loss, gradient = transform(jax.value_and_grad(ours))(data["weight"], method)
+    expected_loss, expected = transform(jax.value_and_grad(ppo))(data["weight"], 0.2)
+    assert np.array_equal(loss, expected_loss)
+    assert np.array_equal(gradient, expected)
+    assert np.max(np.abs(gradient)) > 1e-3
+
+
+@pytest.mark.parametrize("method", BETA_ZERO, ids=lambda m: m.name)
+def test_stiffness_zero_is_ppo_to_the_bit_in_numpy(method):
+    data = batch()
+    log_prob = data["behaviour"] + 0.3 * data["anchors"][:, 0]
+    ratio = np.exp(log_prob - data["behaviour"])
+    advantage = data["advantage"]
+    expected = -np.minimum(ratio * advantage, np.clip(ratio, 1 - 0.2, 1 + 0.2) * advantage).mean()
+    assert gtr_loss(method, log_prob, data) == expected
+    assert gtr_loss(replace(method, penalty=Gaussian()), log_prob, data) != expected
+
+
+def test_ppo_ewma_around_the_behaviour_policy_is_ppo(library):
+    data = {name: library.array(value, "float32") for name, value in batch().items()}
+    log_prob = data["behaviour"] + 0.3 * data["anchors"][:, 0]
+    data["anchors"] = data["behaviour"][:, None]
+    assert gtr_loss(named("ppo-ewma"), log_prob, data) == gtr_loss(named("ppo"), log_prob, data)
+
+
+# ---------------------------------------------------------------- hostile inputs
+
+POOL = np.array(
+    [
+        0.0,
+        -0.0,
+        1e-45,
+        -1e-30,
+        1e-7,
+        -0.1,
+        0.3,
+        -1.0,
+        5.0,
+        -19.99,
+        20.01,
+        -88.0,
+        90.0,
+        -709.0,
+        1e3,
+        -1e4,
+        6e4,
+        -1e6,
+        1e9,
+        -1.1e9,
+        1e19,
+        -1e30,
+        3.3e38,
+        -3.3e38,
+        -math.inf,
+    ],
+    dtype=np.float32,
+)
+ADVANTAGES = POOL[np.isfinite(POOL)]
+
+
+def hostile(rng: np.random.Generator, n: int, anchors: int) -> tuple[np.ndarray, ...]:
+    return (
+        rng.choice(POOL, n),
+        rng.choice(POOL, n),
+        rng.choice(ADVANTAGES, n),
+        rng.choice(POOL, (n, max(anchors, 1))),
+    )
+
+
+def hostile_losses(method: Method, library: Any, arrays: tuple[np.ndarray, ...], dtype: str) -> Any:
+    """Values and, where the library has them, gradients; a KL is given as it comes: hostile."""
+    log_prob, behaviour, advantage, anchors = (library.array(x, dtype) for x in arrays)
+
+    def loss(log_prob):
+        extra: dict[str, Any] = {}
+        if method.divergence == "exact":
+            extra["divergence"] = anchors
+        evaluation = evaluate(
+            method,
+            log_prob=log_prob,
+            behaviour_log_prob=behaviour,
+            advantage=advantage,
+            anchor_log_probs=anchors if anchors_of(method) else None,
+            **extra,
+        )
+        return evaluation.penalty - evaluation.surrogate, evaluation
+
+    if library.name == "torch":
+        log_prob.requires_grad_()
+        values, evaluation = loss(log_prob)
+        values.sum().backward()
+        gradient = log_prob.grad.double().numpy()
+        values = values.detach()
+    elif library.name == "jax":
+        (_, (values, evaluation)), gradient = jax.value_and_grad(
+            lambda x: (lambda pair: (pair[0].sum(), pair))(loss(x)), has_aux=True
+        )(log_prob)
+    else:
+        values, evaluation = loss(log_prob)
+        gradient = np.zeros(1)
+    scalars = {k: float(v) for k, v in diagnostics(method, evaluation).items()}
+    return np.asarray(values, np.float64), np.asarray(gradient, np.float64), scalars
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
+def test_ten_thousand_hostile_samples_give_finite_values_and_gradients(library, method, dtype):
+    with np.errstate(over="ignore"):  # of 3.3e38 rounded to half precision, in making the inputs
+        arrays = hostile(np.random.default_rng(7), 10_000, anchors_of(method))
+        values, gradient, scalars = hostile_losses(method, library, arrays, dtype)
+    assert np.all(np.isfinite(values))
+    assert np.all(np.isfinite(gradient))
+    absent = {name for name, value in scalars.items() if math.isnan(value)}
+    ordinary = hostile_losses(method, library, [0.1 * np.ones_like(x) for x in arrays], "float32")
+    assert absent == {name for name, value in ordinary[2].items() if math.isnan(value)}
+    assert not any(math.isinf(value) for value in scalars.values())
+
+
+hostile_numbers = st.one_of(
+    st.floats(),
+    st.sampled_from([0.0, -1.0, 1e-320, 1e-30, 1e-9, 0.5, 1.0, 1e9, 1e300, math.inf, math.nan]),
+)
+
+
+@settings(max_examples=100)
+@given(
+    name=st.sampled_from(names()),
+    number=hostile_numbers,
+    other=hostile_numbers,
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_hostile_numbers_are_refused_or_harmless(name, number, other, seed):
+    library = (NumPy(), Torch(), Jax())[seed % 3]
+    method = named(name)
+    values = itertools.cycle([number, other])
+    for role in ("surrogate", "penalty", "gate", "anchor"):
+        part = getattr(method, role)
+        changed = {
+            field: next(values)
+            for field in ("clip", "stiffness", "radius", "decay")
+            if hasattr(part, field)
+        }
+        if changed:
+            method = replace(method, **{role: replace(part, **changed)})
+    arrays = hostile(np.random.default_rng(seed), 32, anchors_of(method))
+    try:
+        values, gradient, scalars = hostile_losses(method, library, arrays, "float32")
+    except GTRError:
+        with pytest.raises(GTRError):
+            validate(method)
+    else:
+        validate(method)
+        assert np.all(np.isfinite(values))
+        assert np.all(np.isfinite(gradient))
+        assert not any(math.isinf(value) for value in scalars.values())
+
+
+@pytest.mark.parametrize("number", [0.0, -1.0, math.inf, -math.inf, 1e-38, 3e38])
+def test_numbers_that_are_arrays_are_bounded_instead_of_refused(number):
+    """A sweep's numbers are tracers, which nobody can refuse."""
+    leaf = jnp.float32(number)
+    method = Method("wild", Clip(leaf), Gaussian(leaf, leaf), Gate(leaf), Recent(3))
+    arrays = hostile(np.random.default_rng(0), 1000, 3)
+    values, gradient, _ = hostile_losses(method, Jax(), arrays, "float32")
+    assert np.all(np.isfinite(values))
+    assert np.all(np.isfinite(gradient))
+
+
+def test_an_action_that_all_policies_exclude_is_at_distance_zero(library):
+    excluded = library.array([-math.inf])
+    evaluation = evaluate(
+        named("gtr", anchors=1),
+        log_prob=excluded,
+        behaviour_log_prob=excluded,
+        advantage=library.array([2.0]),
+        anchor_log_probs=excluded[:, None],
+    )
+    assert (evaluation.log_ratio, evaluation.penalty, evaluation.surrogate) == (0, 0, 2)
+
+
+# ---------------------------------------------------------------- meaning of the parts
+
+
+def test_parts_of_the_evaluation_are_what_they_say(library):
+    data = {name: library.array(value) for name, value in batch(n=50).items()}
+    log_prob = data["behaviour"] + 0.3 * data["anchors"][:, 0]
+    method = Method("all", Clip(0.1), Gaussian(0.7, 0.6), Gate(0.9), Recent(3, 2, 0.5))
+    evaluation = evaluate(
+        method,
+        log_prob=log_prob,
+        behaviour_log_prob=data["behaviour"],
+        advantage=data["advantage"],
+        anchor_log_probs=data["anchors"],
+        stiffness=0.3,
+    )
+    weights = np.array([4, 2, 1]) / 7
+    p, b, a, k = (
+        np.asarray(x) for x in (log_prob, data["behaviour"], data["advantage"], data["anchors"])
+    )
+    r = np.exp(p - b)
+    half = (p[:, None] - k) ** 2 / 2
+    kernels = {s: np.exp(-half / s**2) @ weights for s in (0.6, 0.9)}
+    clipped = np.minimum(r * a, np.clip(r, 0.9, 1.1) * a)
+    for actual, expected in (
+        (evaluation.surrogate, clipped * kernels[0.9]),
+        (evaluation.penalty, 0.3 * 0.36 * (1 - kernels[0.6])),
+        (evaluation.kernel, kernels[0.6]),
+        (evaluation.log_ratio, p - b),
+        (evaluation.divergences, half),
+        (evaluation.anchor_log_ratios, p[:, None] - k),
+        (evaluation.clipped, np.abs(r - 1) > 0.1),
+    ):
+        # JAX computes in single precision here.
+        np.testing.assert_allclose(np.asarray(actual), expected, rtol=2e-4, atol=2e-6)
+
+
+def test_anchor_weights_can_be_given(library):
+    data = {name: library.array(value) for name, value in batch(n=20).items()}
+    common = {
+        "log_prob": data["behaviour"],
+        "behaviour_log_prob": data["behaviour"],
+        "advantage": data["advantage"],
+    }
+    only_second = evaluate(
+        named("gtr", anchors=3),
+        anchor_log_probs=data["anchors"],
+        anchor_weights=[0.0, 1.0, 0.0],
+        **common,
+    )
+    alone = evaluate(named("gtr", anchors=1), anchor_log_probs=data["anchors"][:, 1:2], **common)
+    np.testing.assert_array_equal(np.asarray(only_second.penalty), np.asarray(alone.penalty))
+    assert np.max(np.asarray(alone.penalty)) > 0.01
+
+
+def test_exact_divergence_is_used_as_it_is_given(library):
+    kl = library.array([[0.0], [0.5], [2.0]])
+    log_prob = library.array([0.0, -1.0, -2.0])
+    evaluation = evaluate(
+        named("ppo-kl", stiffness=3.0),
+        log_prob=log_prob,
+        behaviour_log_prob=log_prob,
+        advantage=log_prob,
+        divergence=kl,
+    )
+    np.testing.assert_allclose(np.asarray(evaluation.penalty), [0.0, 1.5, 6.0])
+
+
+def test_adapt_halves_doubles_and_stays_in_range(library):
+    kl = library.array([0.001, 0.0066, 0.0067, 0.0149, 0.0151, 1.0, math.nan])
+    factors = [0.5, 0.5, 1, 1, 2, 2, 1]
+    adapted = np.asarray(adapt(library.array(np.full(7, 0.4)), kl, 0.01))
+    np.testing.assert_allclose(adapted, 0.4 * np.array(factors), rtol=1e-6)
+    assert [adapt(0.4, float(x), 0.01) for x in kl[:6]] == pytest.approx(
+        [0.4 * x for x in factors[:6]]
+    )
+    low = high = library.array(1.0)
+    for _ in range(200):
+        low, high = adapt(low, 0.0, 0.01), adapt(high, 1.0, 0.01)
+    assert float(low) == pytest.approx(1e-6)
+    assert float(high) == pytest.approx(1e6)
+    assert float(adapt(low, 1.0, 0.01)) == pytest.approx(2e-6)
+
+
+def test_a_sweep_over_numbers_is_one_compilation_and_equals_single_calls():
+    data = {name: jnp.asarray(value) for name, value in batch(n=64).items()}
+    log_prob = data["behaviour"] + 0.3 * data["anchors"][:, 0]
+    traces = []
+
+    @jax.jit
+    @jax.vmap
+    def sweep(stiffness, radius):
+        traces.append(1)
+        method = named("gtr", stiffness=stiffness, radius=radius, anchors=3)
+        return jax.value_and_grad(lambda x: gtr_loss(method, x, data))(log_prob)
+
+    stiffness, radius = (
+        jnp.asarray(x).ravel() for x in np.meshgrid([0.0, 0.1, 0.4], [0.1, 0.5, jnp.inf])
+    )
+    loss, gradient = sweep(stiffness, radius)
+    sweep(2 * stiffness, radius)
+    assert len(traces) == 1
+    for i in range(9):
+        method = named("gtr", stiffness=float(stiffness[i]), radius=float(radius[i]), anchors=3)
+        one_loss, one_gradient = jax.value_and_grad(lambda x: gtr_loss(method, x, data))(log_prob)  # noqa: B023
+        np.testing.assert_allclose(loss[i], one_loss, rtol=1e-5)
+        np.testing.assert_allclose(gradient[i], one_gradient, rtol=1e-4, atol=1e-8)
+    assert len(np.unique(np.asarray(loss))) == 7  # three of stiffness 0 are the same
+
+
+def test_torch_vmap_sweeps_over_the_radius():
+    def penalty(log_prob, radius):
+        half = 0.5 * (log_prob[:, None] - torch.zeros(1)) ** 2
+        return Gaussian(0.4, radius)(half, [1.0]).mean()
+
+    log_prob, radii = torch.linspace(-2, 2, 9), torch.tensor([0.1, 0.5, 2.0])
+    swept = torch.func.vmap(penalty, in_dims=(None, 0))(log_prob, radii)
+    expected = torch.stack([penalty(log_prob, float(radius)) for radius in radii])
+    torch.testing.assert_close(swept, expected)
+
+
+def test_the_mathematics_imports_neither_jax_nor_torch():
+    """At the top of its modules; the package around it may import them."""
+    modules = list(Path(gtr.objective.__file__).parent.glob("*.py"))
+    imported = set()
+    for statement in itertools.chain(*(ast.parse(m.read_text()).body for m in modules)):
+        if isinstance(statement, ast.Import):
+            imported |= {name.name for name in statement.names}
+        elif isinstance(statement, ast.ImportFrom):
+            imported.add(statement.module)
+    foreign = {name for name in imported if not name.startswith("gtr.objective")}
+    allowed = {"array_api_compat", "gtr.errors", "numpy"}
+    assert "array_api_compat" in foreign
+    assert foreign - sys.stdlib_module_names - {"collections.abc"} <= allowed
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        (Method("m", Clip(0.0)), ["clip is 0.0", "greater than 0"]),
+        (Method("m", SPO(math.nan)), ["clip is nan"]),
+        (Method("m", DecoupledClip(-1), anchor=Average()), ["clip is -1"]),
+        (Method("m", Clip(True)), ["clip is True"]),
+        (Method("m", Clip("0.2")), ["clip is '0.2'"]),
+        (Method("m", Clip(), Gaussian(stiffness=-0.1), anchor=Initial()), ["stiffness is -0.1"]),
+        (Method("m", Clip(), Quadratic(math.inf), anchor=Initial()), ["stiffness is inf"]),
+        (Method("m", Clip(), Bump(math.nan), anchor=Initial()), ["stiffness is nan"]),
+        (Method("m", Clip(), Gaussian(radius=0), anchor=Initial()), ["radius is 0", "greater"]),
+        (Method("m", Clip(), Bump(radius=-2.0), anchor=Initial()), ["radius is -2.0"]),
+        (Method("m", Clip(), gate=Gate(math.nan), anchor=Initial()), ["radius is nan"]),
+        (Method("m", Clip(), Gaussian(), anchor=Recent(count=0)), ["count is 0", "1 or more"]),
+        (Method("m", Clip(), Gaussian(), anchor=Recent(every=0)), ["every is 0"]),
+        (Method("m", Clip(), Gaussian(), anchor=Recent(every=1.5)), ["every is 1.5", "whole"]),
+        (Method("m", Clip(), Gaussian(), anchor=Stale(every=-1)), ["every is -1"]),
+        (Method("m", Clip(), Gaussian(), anchor=Recent(decay=0.0)), ["decay is 0.0"]),
+        (Method("m", Clip(), Gaussian(), anchor=Recent(decay=1.01)), ["decay is 1.01"]),
+        (Method("m", Clip(), Gaussian(), anchor=Average(decay=math.nan)), ["decay is nan"]),
+        (Method("m", Clip(), Gaussian()), ["penalty but no anchor", "add anchor="]),
+        (Method("m", Clip(), gate=Gate()), ["gate but no anchor", "add anchor="]),
+        (Method("m", DecoupledClip()), ["DecoupledClip", "add anchor="]),
+        (Method("m", Clip(), Quadratic(), anchor=Behaviour(), target_kl=0.0), ["target_kl is 0.0"]),
+        (Method("m", Clip(), target_kl=0.01), ["target_kl but no penalty"]),
+        (Method("m", Clip(), divergence="KL"), ["divergence is 'KL'", '"sample" or "exact"']),  # pyright: ignore
+    ],
+)
+def test_a_mistake_is_one_line_that_says_how_to_mend_it(method, words):
+    with pytest.raises(GTRError) as caught:
+        validate(method)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "'m'" in message
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("name", "arrays", "words"),
+    [
+        ("gtr", {}, "give anchor_log_probs"),
+        ("gtr", {"anchor_log_probs": np.zeros((5, 7))}, r"shape \(5, 7\); give \(5, 8\)"),
+        ("gtr", {"divergence": np.zeros((5, 8))}, "leave divergence out"),
+        ("ppo-kl", {}, "give divergence"),
+        ("ppo-kl", {"divergence": np.zeros(5)}, r"shape \(5,\); give \(5, 1\)"),
+        ("ppo-ewma", {}, "give anchor_log_probs"),
+    ],
+)
+def test_a_missing_or_misshapen_array_is_refused(name, arrays, words):
+    zeros = np.zeros(5)
+    with pytest.raises(GTRError, match=words):
+        evaluate(named(name), log_prob=zeros, behaviour_log_prob=zeros, advantage=zeros, **arrays)
+
+
+def test_good_methods_are_not_refused():
+    for method in METHODS:
+        validate(method)
+    validate(Method("m", Clip(5), Gaussian(0, math.inf), anchor=Recent(1, 1, 1)))
