@@ -34,7 +34,7 @@ def generalised_advantages(
         return advantage, advantage
 
     zero = jnp.zeros_like(errors[0])
-    return lax.scan(accumulate, zero, (errors, carries), reverse=True, unroll=16)[1]
+    return lax.scan(accumulate, zero, (errors, carries), reverse=True)[1]
 
 
 def update_scale(

@@ -1,8 +1,11 @@
 """The anchors' weights: what is kept of earlier policies, and what they say about a batch."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -36,8 +39,8 @@ def keep_from_start(anchor: Anchor | None, policy: Policy) -> Kept | None:
     copies = snapshots(anchor)
     if copies == 0:
         return None
-    stacked = jax.tree.map(lambda x: jnp.broadcast_to(x, (copies, *x.shape)), policy)
-    return Kept(stacked, jnp.float32(1))
+    stacked = jax.tree.map(lambda x: np.broadcast_to(x, (copies, *x.shape)), policy)
+    return Kept(stacked, np.float32(1))
 
 
 def snapshots(anchor: Anchor | None) -> int:
@@ -68,14 +71,14 @@ def take_snapshot(
     )
 
 
-def average_in(anchor: Anchor | None, kept: Kept | None, actor: Actor) -> Kept | None:
-    """After a gradient step: the exponential average with `actor` taken in (PPO-EWMA)."""
+def average_in(anchor: Anchor | None, kept: Kept | None, actor: Callable[[], Actor]) -> Kept | None:
+    """After a gradient step: the exponential average with `actor()` taken in (PPO-EWMA)."""
     if kept is None or not isinstance(anchor, Average):
         return kept
     total = anchor.decay * kept.total + 1
     share = 1 / total
     average = jax.tree.map(
-        lambda old, new: old + share * (new[None] - old), kept.policies.actor, actor
+        lambda old, new: old + share * (new[None] - old), kept.policies.actor, actor()
     )
     return Kept(Policy(average, kept.policies.moments), total)
 

@@ -2,20 +2,20 @@
 
     rollout -> advantages -> anchors -> update
 
-All randomness is drawn from the run's key folded with the iteration's number, so a state carries
-no random key, and the same iteration of the same run always sees the same randomness.
+Nothing here is kept between iterations but the state, and all randomness comes in as keys.
 """
 
-import zlib
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 
 from gtr.environments.protocol import Environment
 from gtr.learner import tracking
@@ -23,9 +23,9 @@ from gtr.learner.advantages import generalised_advantages, update_scale
 from gtr.learner.anchors import Policy, keep_from_start, outputs, take_snapshot
 from gtr.learner.config import LearnerConfig, Rates
 from gtr.learner.normalisation import Moments, no_moments
-from gtr.learner.rollout import Batch, Episodes, collect, start_episodes
+from gtr.learner.rollout import Batch, Episodes, collect
 from gtr.learner.tracking import Track
-from gtr.learner.update import Samples, Trained, optimiser, update
+from gtr.learner.update import Objective, Samples, Trained, flat, optimiser, update
 from gtr.networks.agent import build_agent
 from gtr.networks.distributions import Distribution, distribution_for, masked
 from gtr.objective import Method, adapt
@@ -43,6 +43,29 @@ WATCHED = (
     "value gradient",
     "parameters",
 )
+
+
+class Keys(NamedTuple):
+    """The randomness of one iteration of one run, made of its seed and its number alone.
+
+    A state therefore carries no random key, and methods run on the same seed meet the same
+    schedule of changes.
+    """
+
+    schedule: PRNGKeyArray
+    environment: PRNGKeyArray
+    agent: PRNGKeyArray
+
+
+def key_words(seed: int, iterations: range) -> UInt32[np.ndarray, "iterations 3 2"]:
+    """The words of the `Keys` of some iterations; hashed on the host, which compiles nothing."""
+    schedule = np.random.SeedSequence([seed]).generate_state(2)
+    return np.stack(
+        [
+            np.concatenate([schedule, np.random.SeedSequence([seed, i]).generate_state(4)])
+            for i in iterations
+        ]
+    ).reshape(-1, 3, 2)
 
 
 class RunState(eqx.Module):
@@ -67,7 +90,6 @@ class Problem:
     phase_iterations: int
     iterations: int
     config: LearnerConfig
-    fresh_each_phase: bool = False
 
     @property
     def batch(self) -> int:
@@ -79,43 +101,48 @@ class Problem:
         """The distribution over the environment's actions."""
         return distribution_for(self.environment.action_space, squash=self.config.squash_actions)
 
-    def keys(self, seed: Int[Array, ""]) -> tuple[PRNGKeyArray, PRNGKeyArray]:
-        """The run's key and its schedule's, which every method run on this seed shares."""
-        run = jax.random.key(seed)
-        return run, jax.random.fold_in(run, zlib.crc32(b"schedule"))
-
-    def world(self, seed: Int[Array, ""], phase: Int[Array, ""]) -> Any:
-        """The world's parameters in a phase."""
-        return self.environment.world(self.keys(seed)[1], phase if self.changing else jnp.int32(0))
+    def world(self, key: PRNGKeyArray, phase: Int[Array, ""]) -> Any:
+        """The world's parameters in a phase of the schedule drawn from `key`."""
+        return self.environment.world(key, phase if self.changing else jnp.int32(0))
 
 
-def initialise(
-    problem: Problem, method: Method, rates: Rates, seed: Int[Array, ""], phase: Int[Array, ""]
-) -> RunState:
-    """The state at the beginning of a phase: fresh networks, optimisers, anchors, normalisers."""
+def begin(problem: Problem, method: Method, rates: Rates, seed: int, phase: int) -> RunState:
+    """The state before a phase's first iteration, as host arrays: everything fresh.
+
+    It is made by NumPy, so that nothing is compiled for it. Its episodes are blank: the first
+    iteration of a phase begins others.
+    """
     config, environment, distribution = problem.config, problem.environment, problem.distribution
-    agent_key, episode_key = jax.random.split(jax.random.fold_in(problem.keys(seed)[0], ~phase))
-    actor, critic = build_agent(
-        agent_key, config.network, environment.observation_shape, distribution
-    )
+    rng = np.random.default_rng([seed, phase])
+    actor, critic = build_agent(rng, config.network, environment.observation_shape, distribution)
     moments = no_moments(environment.observation_shape) if config.normalise_observations else None
-    episodes = start_episodes(
-        environment, episode_key, problem.world(seed, phase), config.environments
-    )
+    copies = config.environments
     tx = optimiser(rates)
-    kept = keep_from_start(method.anchor, Policy(actor, moments))
     stiffness = None
     if method.target_kl is not None and method.penalty is not None:
-        stiffness = jnp.float32(method.penalty.stiffness)
+        stiffness = np.float32(method.penalty.stiffness)
+    state, observation = jax.eval_shape(
+        lambda: environment.reset(jax.random.key(0), problem.world(jax.random.key(0), jnp.int32(0)))
+    )
     return RunState(
-        trained=Trained(actor, critic, tx.init(actor), tx.init(critic), kept),
+        trained=Trained(
+            actor,
+            critic,
+            *(_zeros(jax.eval_shape(lambda x: tx.init(flat(x)), x)) for x in (actor, critic)),
+            keep_from_start(method.anchor, Policy(actor, moments)),
+        ),
         moments=moments,
         reward_moments=no_moments(()) if config.normalise_rewards else None,
-        discounted=jnp.zeros(config.environments),
-        advantage_square=jnp.float32(0),
+        discounted=np.zeros(copies, np.float32),
+        advantage_square=np.float32(0),
         stiffness=stiffness,
-        episodes=episodes,
-        track=tracking.no_track(episodes.observation[0], distribution.outputs + distribution.free),
+        episodes=Episodes(
+            _zeros(state, copies),
+            _zeros(observation, copies),
+            np.zeros(copies, np.float32),
+            np.zeros(copies, np.float32),
+        ),
+        track=tracking.no_track(observation, distribution.outputs + distribution.free),
     )
 
 
@@ -123,7 +150,7 @@ def iterate(
     problem: Problem,
     method: Method,
     rates: Rates,
-    seed: Int[Array, ""],
+    keys: Keys,
     state: RunState,
     iteration: Int[Array, ""],
 ) -> tuple[RunState, dict[str, Float[Array, ""]]]:
@@ -135,33 +162,28 @@ def iterate(
     """
     config, environment, distribution = problem.config, problem.environment, problem.distribution
     phase = iteration // problem.phase_iterations
-    world = problem.world(seed, phase)
-    rollout_key, start_key, update_key = jax.random.split(
-        jax.random.fold_in(problem.keys(seed)[0], iteration), 3
-    )
+    world = problem.world(keys.schedule, phase)
     if config.anneal:
         share = 1 - iteration / problem.iterations
         rates = rates._replace(learning_rate=rates.learning_rate * share)
-
-    begins = (iteration % problem.phase_iterations == 0) & (iteration > 0)
-    if problem.fresh_each_phase:
-        state = lax.cond(
-            begins, lambda: initialise(problem, method, rates, seed, phase), lambda: state
-        )
-    episodes = lax.cond(
-        begins,
-        lambda: start_episodes(environment, start_key, world, config.environments),
-        lambda: state.episodes,
-    )
+    begins = iteration % problem.phase_iterations == 0
 
     # collect
+    uniform, order_bits = _randomness(keys.agent, problem)
     policy = Policy(state.trained.actor, state.moments)
     episodes, batch, finished = collect(
-        environment, distribution, policy, episodes, rollout_key, world, config.rollout_length
+        environment,
+        distribution,
+        policy,
+        state.episodes,
+        anew=begins,
+        uniform=uniform,
+        key=keys.environment,
+        world=world,
     )
     observations = _rows(batch.observation)
     track = lax.cond(
-        begins | (iteration == 0),
+        begins,
         lambda: tracking.begin(policy, observations),
         lambda: state.track,
     )
@@ -195,9 +217,6 @@ def iterate(
     if anchor_parameters is not None:
         anchor_log_probs = distribution.log_prob(anchor_parameters, action[:, None])
     samples = Samples(
-        observation=observations
-        if state.moments is None
-        else state.moments.normalise(observations),
         action=action,
         mask=mask,
         behaviour_log_prob=behaviour_log_prob,
@@ -209,17 +228,15 @@ def iterate(
     kept = take_snapshot(method.anchor, state.trained.kept, policy, iteration)
 
     # update
-    trained, seen = update(
+    trained, measures = update(
         state.trained._replace(kept=kept),
+        observations if state.moments is None else state.moments.normalise(observations),
         samples,
-        update_key,
-        method=method,
-        stiffness=state.stiffness,
-        distribution=distribution,
+        order_bits,
+        objective=Objective(method, state.stiffness, distribution, rates.entropy),
         config=config,
         rates=rates,
     )
-    measures = _summaries(seen, config.minibatches)
     stiffness = state.stiffness
     if stiffness is not None:
         stiffness = jnp.float32(adapt(stiffness, measures["kl"], method.target_kl))
@@ -251,10 +268,10 @@ def iterate(
         batch.parameters,
         values,
         advantages,
-        seen["policy_loss"],
-        seen["value_loss"],
-        seen["policy_grad_norm"],
-        seen["value_grad_norm"],
+        measures["policy_loss"],
+        measures["value_loss"],
+        measures["policy_grad_norm"],
+        measures["value_grad_norm"],
         (weight_norm, optax.global_norm(trained.critic)),
     )
     bad = [~jnp.all(jnp.array([_finite(x, 0) for x in jax.tree.leaves(part)])) for part in parts]
@@ -270,6 +287,25 @@ def iterate(
         episodes=episodes,
         track=track,
     ), measures
+
+
+def _randomness(
+    key: PRNGKeyArray, problem: Problem
+) -> tuple[Float[Array, "t e r"], UInt32[Array, "epochs rows"]]:
+    """Uniform numbers in (0, 1) for the actions, and bits to shuffle by: one draw for all.
+
+    Each draw of its own is half a second of compilation on a CPU.
+    """
+    config = problem.config
+    shape = (config.rollout_length, config.environments, problem.distribution.randomness)
+    bits = jax.random.bits(key, (math.prod(shape) + config.epochs * problem.batch,))
+    bits, order = bits[: math.prod(shape)], bits[math.prod(shape) :]
+    uniform = ((bits >> 8).astype(jnp.float32) + 0.5) * 2.0**-24
+    return uniform.reshape(shape), order.reshape(config.epochs, problem.batch)
+
+
+def _zeros(shapes: Any, *leading: int) -> Any:
+    return jax.tree.map(lambda x: np.zeros((*leading, *x.shape), x.dtype), shapes)
 
 
 def _rows(x: Array) -> Array:
@@ -337,15 +373,3 @@ def _anchor_parameters(
     if method.anchor.count == earlier.shape[1]:
         return earlier
     return jnp.concatenate([behaviour[:, None], earlier], 1)
-
-
-def _summaries(seen: dict[str, Array], last_epoch: int) -> dict[str, Array]:
-    """One number from each series over gradient steps; how far it went, from the last epoch."""
-    if next(iter(seen.values())).shape[0] == 0:
-        return {name: jnp.float32(jnp.nan) for name in seen}
-    last = {"kl", "clip_fraction", "kernel_mean", "redescended_fraction"}
-    summary = {
-        name: (series[-last_epoch:] if name in last else series).mean()
-        for name, series in seen.items()
-    }
-    return summary | {"ratio_max": seen["ratio_max"].max()}

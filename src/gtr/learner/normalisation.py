@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -37,4 +38,4 @@ class Moments(eqx.Module):
 
 def no_moments(shape: tuple[int, ...]) -> Moments:
     """Moments before any data: mean 0, variance 1, weight of a thousandth of a row."""
-    return Moments(jnp.float32(1e-3), jnp.zeros(shape), jnp.ones(shape))
+    return Moments(np.float32(1e-3), np.zeros(shape, np.float32), np.ones(shape, np.float32))

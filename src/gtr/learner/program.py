@@ -15,10 +15,10 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, UInt32
 
 from gtr.learner.config import Rates
-from gtr.learner.iteration import Problem, RunState, initialise, iterate
+from gtr.learner.iteration import Keys, Problem, RunState, begin, iterate, key_words
 from gtr.objective import Method
 
 # Iterations that one call of a program can do; how many it does is an argument.
@@ -38,16 +38,22 @@ class Program:
     def __init__(self, problem: Problem, method: Method, rates: Rates, seeds: np.ndarray) -> None:
         self.problem = problem
         self.runs = len(seeds)
+        self._seeds = seeds
+        self._given = (method, rates)
         devices = jax.devices()[: self.runs]
         self._surplus = -self.runs % len(devices)
         self._sharding = NamedSharding(Mesh(np.array(devices), ("runs",)), P("runs"))
-        self._inputs = self._place((method, rates, np.asarray(seeds, np.uint32)))
-        self._initialise = self._over_runs(self._begin, extra=0)
-        self._advance = self._over_runs(self._chunk, extra=2)
+        self._inputs = self.place(self._given)
+        self._advance = self._over_runs(self._chunk)
 
-    def initialise(self) -> RunState:
-        """The state of all runs before the first iteration."""
-        return self._initialise(self._inputs)
+    def begin(self, phase: int) -> RunState:
+        """The state of all runs before a phase, everything fresh, as host arrays."""
+        runs = [jax.tree.map(lambda x, i=i: x[i], self._given) for i in range(self.runs)]
+        states = [
+            begin(self.problem, method, rates, int(seed), phase)
+            for (method, rates), seed in zip(runs, self._seeds, strict=True)
+        ]
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
 
     def advance(self, state: RunState, start: int, count: int) -> tuple[RunState, dict[str, Array]]:
         """Iterations `start` to `start + count`, at most `CAPACITY` of them.
@@ -55,33 +61,27 @@ class Program:
         Returns:
             The next state, and each measure as (runs, count).
         """
-        state, measures = self._advance((state, *self._inputs), jnp.int32(start), jnp.int32(count))
+        words = [key_words(int(seed), range(start, start + count)) for seed in self._seeds]
+        padded = np.zeros((self.runs, CAPACITY, *words[0].shape[1:]), np.uint32)
+        padded[:, :count] = words
+        runs = (state, *self._inputs, self.place(padded))
+        state, measures = self._advance(runs, jnp.int32(start), jnp.int32(count))
         return state, {k: np.asarray(v)[: self.runs, :count] for k, v in measures.items()}
 
     def fetch(self, state: RunState) -> RunState:
         """The state as host arrays with a leading axis of runs."""
         return jax.tree.map(lambda x: np.asarray(x)[: self.runs], state)
 
-    def shapes(self) -> RunState:
-        """Shapes and dtypes of what `fetch` gives."""
-        padded = jax.eval_shape(self._initialise, self._inputs)
-        return jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((self.runs, *x.shape[1:]), x.dtype), padded
-        )
-
-    def restore(self, state: Any) -> RunState:
+    def place(self, tree: Any) -> Any:
         """Host arrays with a leading axis of runs, placed as `advance` takes them."""
-        return self._place(state)
 
-    def _place(self, tree: Any) -> Any:
         def place(x: Any) -> Array:
-            x = np.asarray(x)
             x = np.concatenate([x, np.repeat(x[-1:], self._surplus, 0)])
             return jax.device_put(x, self._sharding)
 
         return jax.tree.map(place, tree)
 
-    def _over_runs(self, function: Callable, *, extra: int) -> Callable:
+    def _over_runs(self, function: Callable) -> Callable:
         serial = self._sharding.mesh.devices.flat[0].platform == "cpu"
 
         def on_device(runs: Any, *shared: Array) -> Any:
@@ -92,14 +92,11 @@ class Program:
             jax.shard_map(
                 on_device,
                 mesh=self._sharding.mesh,
-                in_specs=(P("runs"), *[P()] * extra),
+                in_specs=(P("runs"), P(), P()),
                 out_specs=P("runs"),
                 check_vma=False,
             )
         )
-
-    def _begin(self, run: tuple[Method, Rates, Array]) -> RunState:
-        return initialise(self.problem, *run, jnp.int32(0))
 
     def _chunk(
         self,
@@ -107,13 +104,18 @@ class Program:
         start: Int[Array, ""],
         count: Int[Array, ""],
     ) -> tuple[RunState, dict[str, Array]]:
-        state, *given = run
-        shapes = jax.eval_shape(lambda: iterate(self.problem, *given, state, start)[1])
+        state, method, rates, words = run
+
+        def one(i: Array, state: RunState) -> tuple[RunState, dict[str, Array]]:
+            keys = Keys(*jax.random.wrap_key_data(words[i], impl="threefry2x32"))
+            return iterate(self.problem, method, rates, keys, state, start + i)
+
+        shapes = jax.eval_shape(lambda: one(jnp.int32(0), state)[1])
         rows = {k: jnp.zeros((CAPACITY, *v.shape), v.dtype) for k, v in shapes.items()}
 
         def body(i: Array, carry: tuple) -> tuple:
             state, rows = carry
-            state, measures = iterate(self.problem, *given, state, start + i)
+            state, measures = one(i, state)
             return state, {k: rows[k].at[i].set(v) for k, v in measures.items()}
 
         return lax.fori_loop(0, count, body, (state, rows))

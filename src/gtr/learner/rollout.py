@@ -47,43 +47,45 @@ class Finished(NamedTuple):
     length: Float[Array, ""]
 
 
-def start_episodes(
-    environment: Environment, key: PRNGKeyArray, world: World, copies: int
-) -> Episodes:
-    """Fresh episodes in all copies."""
-    state, observation = jax.vmap(environment.reset, (0, None))(
-        jax.random.split(key, copies), world
-    )
-    return Episodes(state, observation, jnp.zeros(copies), jnp.zeros(copies))
-
-
 def collect(
     environment: Environment,
     distribution: Distribution,
     act: Callable[[Array], Array],
     episodes: Episodes,
+    *,
+    anew: Bool[Array, ""],
+    uniform: Float[Array, "t e r"],
     key: PRNGKeyArray,
     world: World,
-    length: int,
 ) -> tuple[Episodes, Batch, Finished]:
-    """Steps every copy `length` times; episodes that end begin anew.
+    """Steps every copy t times; episodes that end begin anew.
 
     Args:
         environment: the environment.
         distribution: turns the policy's numbers into actions.
         act: the policy: observations (e, ...) to parameters (e, p).
         episodes: where the copies stand.
-        key: random key.
+        anew: drop the episodes that are under way and begin others, as a new world asks.
+        uniform: the randomness of the actions.
+        key: for the environment.
         world: the world's parameters, the same for all copies.
-        length: steps of each copy, t.
     """
-    copies = episodes.reward_sum.shape[0]
-    noise_key, reset_key, step_key = jax.random.split(key, 3)
-    shape = (length, copies)
-    noise = distribution.noise(noise_key, shape)
+    length, copies = uniform.shape[:2]
+    reset_key, step_key = jax.random.split(key)
     reset = jax.vmap(jax.vmap(environment.reset, (0, None)), (0, None))
-    fresh = reset(jax.random.split(reset_key, shape), world)
-    step_keys = jax.random.split(step_key, shape)
+    fresh = reset(jax.random.split(reset_key, (length + 1, copies)), world)
+    first = jax.tree.map(lambda x: x[0], fresh)
+    standing = (episodes.state, episodes.observation)
+    state, observation = jax.tree.map(lambda new, old: jnp.where(anew, new, old), first, standing)
+    going_on = 1.0 - anew
+    episodes = Episodes(
+        state, observation, episodes.reward_sum * going_on, episodes.length * going_on
+    )
+    given = (
+        distribution.noise(uniform),
+        jax.random.split(step_key, (length, copies)),
+        jax.tree.map(lambda x: x[1:], fresh),
+    )
 
     def step(carry: tuple[Episodes, Finished], given: tuple) -> tuple:
         now, finished = carry
@@ -121,7 +123,5 @@ def collect(
         return (later, finished), seen
 
     none = jnp.zeros(copies)
-    (episodes, finished), batch = lax.scan(
-        step, (episodes, Finished(none, none, none)), (noise, step_keys, fresh)
-    )
+    (episodes, finished), batch = lax.scan(step, (episodes, Finished(none, none, none)), given)
     return episodes, batch, Finished(*(x.sum() for x in finished))

@@ -142,7 +142,6 @@ def sweep(
         phase_iterations=suite.phase_iterations,
         iterations=suite.iterations,
         config=_static(settings),
-        fresh_each_phase=fresh_each_phase,
     )
     total = suite.iterations if iterations is None else min(iterations, suite.iterations)
     labels = pd.DataFrame(
@@ -162,7 +161,9 @@ def sweep(
     store = None
     if home is not None:
         store = _Store(home, description, tensorboard=tensorboard, seeds=seeds, batch=problem.batch)
-    state, metrics = _loop(program, labels, total, store, progress)
+    state, metrics = _loop(
+        program, labels, total, store, progress, fresh_each_phase=fresh_each_phase
+    )
     return Run(suite, settings[0].method, metrics, state, home)
 
 
@@ -261,21 +262,28 @@ def _loop(
     total: int,
     store: _Store | None,
     progress: Progress | None,
+    *,
+    fresh_each_phase: bool,
 ) -> tuple[RunState, pd.DataFrame]:
     problem = program.problem
     batch = problem.batch
-    state, done = program.initialise(), 0
+    held, done = program.begin(0), 0
     tables = []
     if store is not None:
-        found, done = store.open(program.shapes())
-        if found is not None:
-            state = program.restore(found)
+        found, done = store.open(held)
+        held = held if found is None else found
+    state = program.place(held)
     count, first = 1, True
     with _stop_requests() as stopping:
         while done < total:
             began = time.monotonic()
-            newer, measures = program.advance(state, done, min(count, total - done))
             taken = min(count, total - done)
+            if fresh_each_phase:
+                into = done % problem.phase_iterations
+                taken = min(taken, problem.phase_iterations - into)
+                if into == 0:
+                    state = program.place(program.begin(done // problem.phase_iterations))
+            newer, measures = program.advance(state, done, taken)
             _refuse_faults(measures, labels, done, batch)
             state, start, done = newer, done, done + taken
             table = records.rows(

@@ -5,7 +5,9 @@ policy that collected it: a change makes the old states tell little about the ne
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -30,11 +32,11 @@ class Track(eqx.Module):
     path: Float[Array, ""]
 
 
-def no_track(observation: Array, outputs: int) -> Track:
-    """A track before the first batch; `begin` fills it."""
-    blank = jnp.zeros((PROBES, outputs))
-    probes = jnp.zeros((PROBES, *observation.shape), observation.dtype)
-    return Track(probes, blank, blank, blank, jnp.float32(0))
+def no_track(observation: jax.ShapeDtypeStruct, outputs: int) -> Track:
+    """A track before the first batch, of host arrays; `begin` makes the real one."""
+    blank = np.zeros((PROBES, outputs), np.float32)
+    probes = np.zeros((PROBES, *observation.shape), observation.dtype)
+    return Track(probes, blank, blank, blank, np.float32(0))
 
 
 def begin(policy: Policy, observations: Array) -> Track:
@@ -58,7 +60,10 @@ def move(
         "path_length": path,
         "net_displacement": net,
         "directional_efficiency": jnp.asarray(directional_efficiency(net, path)),
-        "step_cosine": distribution.step_cosine(track.before, track.now, after),
+        # The first step of a path follows none, but rounding would give it a direction.
+        "step_cosine": jnp.where(
+            track.path > 0, distribution.step_cosine(track.before, track.now, after), jnp.nan
+        ),
     }
     return Track(track.probes, track.start, track.now, after, path), measures
 

@@ -6,22 +6,22 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from gtr.learner.anchors import Kept, average_in
 from gtr.learner.config import LearnerConfig, Rates
 from gtr.networks.agent import Actor, Critic
 from gtr.networks.distributions import Distribution, masked
-from gtr.objective import Method, diagnostics, evaluate
+from gtr.objective import Evaluation, Method, diagnostics, evaluate
 
 # Below this many rows a row's number and enough random bits for a fair shuffle fit in one word.
 _PACKED_ROWS = 2**16
 
 
 class Samples(NamedTuple):
-    """What the losses need of each sample; leading axis n."""
+    """What the losses need of each sample; leading axes (n,), or (steps, m) in minibatches."""
 
-    observation: Array
     action: Array
     mask: Bool[Array, "n a"] | None
     behaviour_log_prob: Float[Array, " n"]
@@ -41,98 +41,132 @@ class Trained(NamedTuple):
     kept: Kept | None
 
 
+class Objective(NamedTuple):
+    """The losses of a minibatch, as functions of the networks."""
+
+    method: Method
+    stiffness: Float[Array, ""] | None
+    distribution: Distribution
+    entropy: Float[Array, ""]
+
+    def policy(
+        self, actor: Actor, observation: Array, samples: Samples
+    ) -> tuple[Evaluation, Float[Array, ""]]:
+        """The surrogate's and the penalty's samples, and the mean entropy."""
+        parameters = masked(actor(observation), samples.mask)
+        divergence = None
+        if samples.anchor_parameters is not None:
+            divergence = self.distribution.kl(samples.anchor_parameters, parameters[:, None])
+        evaluation = evaluate(
+            self.method,
+            log_prob=self.distribution.log_prob(parameters, samples.action),
+            behaviour_log_prob=samples.behaviour_log_prob,
+            anchor_log_probs=samples.anchor_log_probs,
+            advantage=samples.advantage,
+            divergence=divergence,
+            stiffness=self.stiffness,
+        )
+        return evaluation, self.distribution.entropy(parameters).mean()
+
+    def losses(
+        self, networks: tuple[Actor, Critic], observation: Array, samples: Samples
+    ) -> tuple[Array, tuple[Array, Array]]:
+        """Their sum, whose gradient serves both networks, and each."""
+        actor, critic = networks
+        evaluation, entropy = self.policy(actor, observation, samples)
+        policy_loss = (
+            jnp.mean(evaluation.penalty) - jnp.mean(evaluation.surrogate) - self.entropy * entropy
+        )
+        value_loss = 0.5 * jnp.mean((critic(observation) - samples.target) ** 2)
+        return policy_loss + value_loss, (policy_loss, value_loss)
+
+
 def optimiser(rates: Rates) -> optax.GradientTransformation:
     """Adam with the gradient's norm limited; one for the actor, one for the critic.
 
-    One limit over both would let the critic's large error after a change starve the actor. The
-    parameters are flattened into one vector: one fused loop a step where there were dozens.
+    One limit over both would let the critic's large error after a change starve the actor.
     """
-    return optax.flatten(
-        optax.chain(
-            optax.clip_by_global_norm(rates.max_grad_norm),
-            optax.scale_by_adam(b1=rates.adam_b1, b2=rates.adam_b2, eps=1e-5),
-        )
+    return optax.chain(
+        optax.clip_by_global_norm(rates.max_grad_norm),
+        optax.scale_by_adam(b1=rates.adam_b1, b2=rates.adam_b2, eps=1e-5),
     )
 
 
-def shuffles(key: PRNGKeyArray, epochs: int, rows: int) -> Int[Array, "epochs rows"]:
+def flat(network: Any) -> Float[Array, " w"]:
+    """A network's parameters as one vector: an optimiser's step is one loop over it, not dozens."""
+    return ravel_pytree(network)[0]
+
+
+def shuffles(bits: UInt32[Array, "epochs rows"]) -> Int[Array, "epochs rows"]:
     """A random order of the rows for each epoch.
 
     Sorting single words whose low bits are the row's number takes a quarter of the time of
     sorting pairs.
     """
+    rows = bits.shape[1]
     if rows > _PACKED_ROWS:
-        return jax.vmap(lambda k: jax.random.permutation(k, rows))(jax.random.split(key, epochs))
+        return jnp.argsort(bits, 1)
     low = jnp.uint32((1 << max(1, (rows - 1).bit_length())) - 1)
-    words = (jax.random.bits(key, (epochs, rows)) & ~low) | jnp.arange(rows, dtype=jnp.uint32)
+    words = (bits & ~low) | jnp.arange(rows, dtype=jnp.uint32)
     return (lax.sort(words, dimension=1) & low).astype(jnp.int32)
 
 
 def update(
     trained: Trained,
+    observation: Array,
     samples: Samples,
-    key: PRNGKeyArray,
+    bits: UInt32[Array, "epochs rows"],
     *,
-    method: Method,
-    stiffness: Float[Array, ""] | None,
-    distribution: Distribution,
+    objective: Objective,
     config: LearnerConfig,
     rates: Rates,
-) -> tuple[Trained, dict[str, Float[Array, " steps"]]]:
-    """All gradient steps of an iteration, and what each of them saw."""
-    rows = samples.advantage.shape[0]
-    order = shuffles(key, config.epochs, rows)
-    order = order.reshape(config.epochs * config.minibatches, rows // config.minibatches)
+) -> tuple[Trained, dict[str, Float[Array, ""]]]:
+    """All gradient steps of an iteration, and what they saw.
+
+    Losses and gradient norms are means over the steps; the diagnostics are those of the updated
+    policy on the last minibatch.
+    """
+    steps = config.epochs * config.minibatches
+    order = shuffles(bits).reshape(steps, -1)
+    minibatches = jax.tree.map(lambda x: x[order], samples)
+    if config.advantage_scale == "batch":
+        advantage = minibatches.advantage
+        centred = advantage - advantage.mean(1, keepdims=True)
+        scale = advantage.std(1, keepdims=True) + 1e-8
+        minibatches = minibatches._replace(advantage=centred / scale)
     tx = optimiser(rates)
+    to_actor, to_critic = ravel_pytree(trained.actor)[1], ravel_pytree(trained.critic)[1]
 
-    def losses(networks: tuple[Actor, Critic], batch: Samples) -> tuple[Array, dict[str, Array]]:
-        actor, critic = networks
-        parameters = masked(actor(batch.observation), batch.mask)
-        advantage = batch.advantage
-        if config.advantage_scale == "batch":
-            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-        divergence = None
-        if batch.anchor_parameters is not None:
-            divergence = distribution.kl(batch.anchor_parameters, parameters[:, None])
-        evaluation = evaluate(
-            method,
-            log_prob=distribution.log_prob(parameters, batch.action),
-            behaviour_log_prob=batch.behaviour_log_prob,
-            anchor_log_probs=batch.anchor_log_probs,
-            advantage=advantage,
-            divergence=divergence,
-            stiffness=stiffness,
+    def step(carry: Trained, given: tuple[Array, Samples]) -> tuple[Trained, tuple[Array, ...]]:
+        rows, minibatch = given
+        networks = to_actor(carry.actor), to_critic(carry.critic)
+        gradients, losses = jax.grad(objective.losses, has_aux=True)(
+            networks, observation[rows], minibatch
         )
-        entropy = distribution.entropy(parameters).mean()
-        policy_loss = (
-            jnp.mean(evaluation.penalty) - jnp.mean(evaluation.surrogate) - rates.entropy * entropy
-        )
-        value_loss = 0.5 * jnp.mean((critic(batch.observation) - batch.target) ** 2)
-        seen = diagnostics(method, evaluation, stiffness=stiffness)
-        seen |= {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
-        return policy_loss + value_loss, seen
-
-    def step(trained: Trained, rows: Int[Array, " m"]) -> tuple[Trained, dict[str, Array]]:
-        batch = jax.tree.map(lambda x: x[rows], samples)
-        networks = trained.actor, trained.critic
-        (actor_gradient, critic_gradient), seen = jax.grad(losses, has_aux=True)(networks, batch)
-        actor_step, actor_optimiser = tx.update(actor_gradient, trained.actor_optimiser)
-        critic_step, critic_optimiser = tx.update(critic_gradient, trained.critic_optimiser)
-        actor = _descend(trained.actor, actor_step, rates.learning_rate)
-        seen |= {
-            "policy_grad_norm": optax.global_norm(actor_gradient),
-            "value_grad_norm": optax.global_norm(critic_gradient),
-        }
-        return Trained(
+        actor_gradient, critic_gradient = map(flat, gradients)
+        actor_step, actor_optimiser = tx.update(actor_gradient, carry.actor_optimiser)
+        critic_step, critic_optimiser = tx.update(critic_gradient, carry.critic_optimiser)
+        actor = carry.actor - rates.learning_rate * actor_step
+        later = Trained(
             actor,
-            _descend(trained.critic, critic_step, rates.learning_rate),
+            carry.critic - rates.learning_rate * critic_step,
             actor_optimiser,
             critic_optimiser,
-            average_in(method.anchor, trained.kept, actor),
-        ), seen
+            average_in(objective.method.anchor, carry.kept, lambda: to_actor(actor)),
+        )
+        norms = optax.global_norm(actor_gradient), optax.global_norm(critic_gradient)
+        return later, (*losses, *norms)
 
-    return lax.scan(step, trained, order)
+    flattened = trained._replace(actor=flat(trained.actor), critic=flat(trained.critic))
+    done, seen = lax.scan(step, flattened, (order, minibatches))
+    actor = to_actor(done.actor)
+    names = ("policy_loss", "value_loss", "policy_grad_norm", "value_grad_norm")
+    measures = {name: series.mean() for name, series in zip(names, seen, strict=True)}
 
-
-def _descend(parameters: Any, direction: Any, rate: Array) -> Any:
-    return jax.tree.map(lambda p, u: p - rate * u, parameters, direction)
+    last = order[-1] if steps else jnp.arange(order.shape[1])
+    evaluation, entropy = objective.policy(
+        actor, observation[last], jax.tree.map(lambda x: x[last], samples)
+    )
+    measures |= diagnostics(objective.method, evaluation, stiffness=objective.stiffness)
+    measures["entropy"] = entropy
+    return done._replace(actor=actor, critic=to_critic(done.critic)), measures

@@ -1,9 +1,9 @@
 """Policy and critic as the learner holds them: pytrees of arrays."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Float
 
 from gtr.networks.architectures import Architecture
 from gtr.networks.distributions import Distribution
@@ -34,13 +34,12 @@ class Critic(eqx.Module):
 
 
 def build_agent(
-    key: PRNGKeyArray,
+    rng: np.random.Generator,
     architecture: Architecture,
     observation_shape: tuple[int, ...],
     distribution: Distribution,
 ) -> tuple[Actor, Critic]:
-    """Fresh actor and critic."""
-    actor_key, critic_key = jax.random.split(key)
-    actor = build(actor_key, architecture, observation_shape, distribution.outputs, head_scale=0.01)
-    critic = build(critic_key, architecture, observation_shape, 1, head_scale=1.0)
-    return Actor(actor, jnp.zeros(distribution.free)), Critic(critic)
+    """Fresh actor and critic, as host arrays."""
+    actor = build(rng, architecture, observation_shape, distribution.outputs, head_scale=0.01)
+    critic = build(rng, architecture, observation_shape, 1, head_scale=1.0)
+    return Actor(actor, np.zeros(distribution.free, np.float32)), Critic(critic)

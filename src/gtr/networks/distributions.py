@@ -12,7 +12,7 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from gtr.environments.protocol import Box, Discrete
 from gtr.objective import movement
@@ -44,8 +44,13 @@ class Distribution(Protocol):
         """Shape of one stored action."""
         ...
 
-    def noise(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
-        """Randomness for actions of batch shape `shape`, drawn ahead of the steps that use it."""
+    @property
+    def randomness(self) -> int:
+        """Uniform numbers that an action takes."""
+        ...
+
+    def noise(self, uniform: Float[Array, "... r"]) -> Array:
+        """What `sample` takes, from numbers in (0, 1); for many steps ahead of their use."""
         ...
 
     def sample(self, parameters: Array, noise: Array) -> Array:
@@ -99,9 +104,14 @@ class Categorical:
         """One logit an action."""
         return self.n
 
-    def noise(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
+    @property
+    def randomness(self) -> int:
+        """One number an action."""
+        return self.n
+
+    def noise(self, uniform: Array) -> Array:
         """Gumbel noise."""
-        return jax.random.gumbel(key, (*shape, self.n))
+        return -jnp.log(-jnp.log(uniform))
 
     def sample(self, parameters: Array, noise: Array) -> Array:
         """Gumbel-max."""
@@ -164,9 +174,14 @@ class Gaussian:
         """A flat vector."""
         return (self.outputs,)
 
-    def noise(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
-        """Standard normal."""
-        return jax.random.normal(key, (*shape, self.outputs))
+    @property
+    def randomness(self) -> int:
+        """One number a component."""
+        return self.outputs
+
+    def noise(self, uniform: Array) -> Array:
+        """Standard normal, by the inverse of its distribution function."""
+        return math.sqrt(2) * jax.lax.erf_inv(2 * uniform - 1)
 
     def sample(self, parameters: Array, noise: Array) -> Array:
         """Mean plus deviation times noise."""

@@ -11,7 +11,8 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Float
 
 from gtr.networks.architectures import Activation
 
@@ -61,9 +62,11 @@ class Dense(eqx.Module):
     weight: Float[Array, "i o"]
     bias: Float[Array, " o"]
 
-    def __init__(self, key: PRNGKeyArray, inputs: int, outputs: int, *, scale: float) -> None:
-        self.weight = jax.nn.initializers.orthogonal(scale)(key, (inputs, outputs), jnp.float32)
-        self.bias = jnp.zeros(outputs, jnp.float32)
+    def __init__(
+        self, rng: np.random.Generator, inputs: int, outputs: int, *, scale: float
+    ) -> None:
+        self.weight = _orthogonal(rng, inputs, outputs, scale)
+        self.bias = np.zeros(outputs, np.float32)
 
     def __call__(self, x: Float[Array, "n i"]) -> Float[Array, "n o"]:
         """Shape (n, inputs) to (n, outputs)."""
@@ -79,8 +82,10 @@ class Conv3x3(eqx.Module):
 
     dense: Dense
 
-    def __init__(self, key: PRNGKeyArray, inputs: int, outputs: int, *, scale: float) -> None:
-        self.dense = Dense(key, 9 * inputs, outputs, scale=scale)
+    def __init__(
+        self, rng: np.random.Generator, inputs: int, outputs: int, *, scale: float
+    ) -> None:
+        self.dense = Dense(rng, 9 * inputs, outputs, scale=scale)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h-2 w-2 o"]:
         """Shape (n, h, w, inputs) to (n, h - 2, w - 2, outputs)."""
@@ -90,3 +95,16 @@ class Conv3x3(eqx.Module):
         )
         rows = self.dense(patches.reshape(n * (height - 2) * (width - 2), -1))
         return rows.reshape(n, height - 2, width - 2, -1)
+
+
+def _orthogonal(
+    rng: np.random.Generator, inputs: int, outputs: int, scale: float
+) -> Float[np.ndarray, "i o"]:
+    """A random matrix with orthonormal rows or columns, times `scale` (arXiv:1312.6120).
+
+    Drawn by NumPy on the host, since compiling it for the device took seconds of every start.
+    """
+    tall = rng.standard_normal((max(inputs, outputs), min(inputs, outputs)))
+    q, r = np.linalg.qr(tall)
+    q = q * np.sign(np.diag(r))
+    return (scale * (q if inputs >= outputs else q.T)).astype(np.float32)

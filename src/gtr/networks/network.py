@@ -3,9 +3,9 @@
 import math
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Float
 
 from gtr.errors import GTRError
 from gtr.networks.architectures import CNN, Activation, Architecture
@@ -37,7 +37,7 @@ class Network(eqx.Module):
 
 
 def build(
-    key: PRNGKeyArray,
+    rng: np.random.Generator,
     architecture: Architecture,
     observation_shape: tuple[int, ...],
     outputs: int,
@@ -47,7 +47,7 @@ def build(
     """Draw a network's parameters: orthogonal, with gain sqrt(2) in hidden layers.
 
     Args:
-        key: random key.
+        rng: where the parameters are drawn from.
         architecture: MLP or CNN.
         observation_shape: shape of one observation; (height, width, channels) for a CNN.
         outputs: width of the head.
@@ -57,7 +57,6 @@ def build(
     Raises:
         GTRError: if a CNN is asked for on observations that are no images, or too small.
     """
-    keys = iter(jax.random.split(key, 16))
     gain = math.sqrt(2)
     convolutions = []
     shape = observation_shape
@@ -68,12 +67,12 @@ def build(
                     f"a CNN of {len(architecture.channels)} layers does not fit observations of "
                     f"shape {observation_shape}; use an MLP, or images of (height, width, channels)"
                 )
-            convolutions.append(Conv3x3(next(keys), shape[2], channels, scale=gain))
+            convolutions.append(Conv3x3(rng, shape[2], channels, scale=gain))
             shape = (shape[0] - 2, shape[1] - 2, channels)
     hidden = []
     inputs = math.prod(shape)
     for width in architecture.widths:
-        hidden.append(Dense(next(keys), inputs, width, scale=gain))
+        hidden.append(Dense(rng, inputs, width, scale=gain))
         inputs = width
-    head = Dense(next(keys), inputs, outputs, scale=head_scale)
+    head = Dense(rng, inputs, outputs, scale=head_scale)
     return Network(tuple(convolutions), tuple(hidden), head, architecture.activation)

@@ -1,0 +1,1 @@
+"""Comparing methods honestly: scores of runs, statistics over runs, figures and a report."""

@@ -35,7 +35,7 @@ _RESERVED = {"gtr": "#d55e00", "ppo": "#1f78b4"}
 _DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 _MARKERS = "oDs^vP"
 
-_STYLE: dict[str, Any] = {
+_STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9.5,
@@ -135,7 +135,8 @@ def learning_curves(results: Results) -> Figure:
         top = figure.add_subplot(grid[0, :])
         curves = {name: _curve(results, name, "return") for name in [*names, ORACLE, RANDOM]}
         for name in (RANDOM, ORACLE, *names):
-            _draw(top, curves[name], look.line(name), special=name in (ORACLE, RANDOM))
+            special = name in (ORACLE, RANDOM)
+            _draw(top, curves[name], look.line(name), thin=special, band=not (special or crowded))
             if not crowded and name in names:
                 _draw_runs(top, curves[name], look.colour(name))
         _frame_phases(top, results, ticks=True)
@@ -144,7 +145,8 @@ def learning_curves(results: Results) -> Figure:
         for place, name in enumerate(names if crowded else []):
             axes = figure.add_subplot(grid[1 + place // columns, place % columns], sharey=top)
             if results.reference and name != results.reference:
-                _draw(axes, curves[results.reference], look.line(results.reference), special=True)
+                reference = results.reference
+                _draw(axes, curves[reference], look.line(reference), thin=True, band=False)
             _draw_runs(axes, curves[name], look.colour(name))
             _draw(axes, curves[name], look.line(name))
             _frame_phases(axes, results, ticks=False)
@@ -265,14 +267,10 @@ def movement(results: Results) -> Figure | None:
     The phases after the first are laid over each other (the first, where there is no other), so
     the axis is steps since the change. None where movement was not measured.
     """
-    after = {
-        name: arm.metrics[arm.metrics["phase"] > 0]
-        if arm.metrics["phase"].max() > 0
-        else arm.metrics
-        for name, arm in results.comparison.arms.items()
-        if name in results.learners
-    }
-    return _panels(results, MOVEMENT, lambda name, column: _folded(after[name], column), fold=True)
+    arms = results.comparison.arms
+    return _panels(
+        results, MOVEMENT, lambda name, column: _folded(arms[name].metrics, column), fold=True
+    )
 
 
 def health(results: Results) -> Figure | None:
@@ -288,6 +286,8 @@ def as_png(figure: Figure) -> bytes:
     with mpl.rc_context(_STYLE):
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    # The layout holds for any format, and finding it is a third of the drawing.
+    figure.set_layout_engine("none")
     return buffer.getvalue()
 
 
@@ -338,6 +338,8 @@ def _folded(metrics: pd.DataFrame, column: str) -> pd.DataFrame:
     if not np.isfinite(metrics[column]).any():
         return pd.DataFrame()
     placed = with_positions(metrics)
+    if placed["phase"].max() > 0:
+        placed = placed[placed["phase"] > 0]
     width = placed["length"].max() / min(BINS, placed.groupby(["seed", "phase"]).size().max())
     step = np.ceil(placed["elapsed"] / width - 1e-9) * width
     table = placed.assign(at=step).groupby(["seed", "phase", "at"])[column].mean()
@@ -350,11 +352,13 @@ def _finite(table: pd.DataFrame) -> pd.DataFrame:
     return table.where(np.isfinite(table)).dropna(axis="columns", how="all")
 
 
-def _draw(axes: Axes, curve: pd.DataFrame, line: dict[str, Any], special: bool = False) -> None:
+def _draw(
+    axes: Axes, curve: pd.DataFrame, line: dict[str, Any], thin: bool = False, band: bool = True
+) -> None:
     """Draw mean and band, broken at the changes so that no line joins two worlds."""
     if curve.empty:
         return
-    middle, low, high = iqm_curve(curve.to_numpy())
+    middle, low, high = iqm_curve(curve.to_numpy(), band)
     phases = curve.columns.get_level_values("phase").to_numpy()
     steps = curve.columns.get_level_values("step").to_numpy(dtype=float)
     for number, phase in enumerate(np.unique(phases)):
@@ -364,12 +368,12 @@ def _draw(axes: Axes, curve: pd.DataFrame, line: dict[str, Any], special: bool =
         axes.plot(
             steps[here],
             middle[here],
-            lw=1.4 if special else 2.0,
-            zorder=3 if special else 5,
+            lw=1.4 if thin else 2.0,
+            zorder=3 if thin else 5,
             **style,
             **lone,
         )
-        if not special and np.isfinite(low[here]).any():
+        if np.isfinite(low[here]).any():
             axes.fill_between(
                 steps[here], low[here], high[here], color=line["color"], alpha=0.16, lw=0, zorder=2
             )
@@ -383,7 +387,7 @@ def _draw_runs(axes: Axes, curve: pd.DataFrame, colour: str) -> None:
     for phase in np.unique(phases):
         here = phases == phase
         runs = curve.to_numpy()[:, here].T
-        axes.plot(steps[here], runs, color=colour, lw=0.6, alpha=max(0.08, 1 / (2 + len(curve))))
+        axes.plot(steps[here], runs, color=colour, lw=0.6, alpha=max(0.15, 1 / len(curve)))
 
 
 def _frame_phases(axes: Axes, results: Results, ticks: bool) -> None:
@@ -432,12 +436,12 @@ def _panels(
         return None
     with mpl.rc_context(_STYLE):
         look = Look(results.comparison.methods)
-        rows = -(-len(shown) // 2)
+        rows, crowded = -(-len(shown) // 2), len(names) > _CROWD
         figure = Figure(figsize=(_WIDTH, 0.6 + 2.15 * rows), layout="constrained")
         for place, column in enumerate(shown):
             axes = figure.add_subplot(rows, 2, place + 1)
             for name, table in curves[column].items():
-                _draw(axes, table, look.line(name))
+                _draw(axes, table, look.line(name), thin=crowded, band=not crowded)
             axes.set_title(LABELS[column])
             if fold:
                 axes.set_xlim(0, results.comparison.phase_steps)

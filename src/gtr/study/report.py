@@ -40,7 +40,8 @@ _FIGURES: tuple[tuple[str, str, str, Callable[[Results], Figure | None]], ...] =
         "probability_of_improvement",
         "Probability of improvement",
         "The chance that a run of the method, drawn at random, scores higher than one of the "
-        "reference. A bar that crosses the dashed line shows no difference.",
+        "reference. A bar that crosses the dashed line shows no difference. Where every run of one "
+        "beats every run of the other, resampling finds no spread and the bar has no length.",
         figures.improvement,
     ),
     (
@@ -75,6 +76,8 @@ _FIGURES: tuple[tuple[str, str, str, Callable[[Results], Figure | None]], ...] =
     ),
 )
 
+_OF_A_TRAINING = ("learning_curves", "movement", "health")
+
 
 def write_report(directory: str | Path) -> Path:
     """Write the report of a comparison or of a single training into its directory.
@@ -107,7 +110,8 @@ def write_report(directory: str | Path) -> Path:
         _replace(directory / "scores.csv", results.scores.to_csv(index=False).encode())
         sections = {}
         for name, _, _, draw in _FIGURES:
-            figure = draw(results)
+            skipped = results.comparison.single and name not in _OF_A_TRAINING
+            figure = None if skipped else draw(results)
             target = directory / "figures" / f"{name}.png"
             if figure is None:
                 target.unlink(missing_ok=True)
@@ -147,8 +151,6 @@ def _page(results: Results, sections: dict[str, str]) -> str:
     for name, heading, caption, _ in _FIGURES:
         if name not in sections:
             continue
-        if comparison.single and name not in ("learning_curves", "movement", "health"):
-            continue
         inner = table if name == "scores" else ""
         body.append(
             f"<section id={name}><h2>{escape(heading)}</h2>{inner}<figure>"
@@ -177,24 +179,27 @@ def _facts(results: Results) -> str:
 
 
 def _answer(results: Results) -> str:
-    lines = []
+    rows = []
     for method, difference in results.differences.items():
         word = results.verdicts[method]
-        detail = (
-            f"{estimate(difference, signed=True)} in {LABELS[results.metric]} against "
-            f"{results.reference}, paired on {difference.runs} "
-            f"seed{'s' * (difference.runs != 1)}; a run of it scores higher with probability "
-            f"{estimate(results.improvement[method])}"
-        )
         kind = word if word in ("better", "worse") else "open"
-        lines.append(
-            f"<li class={kind}><b>{escape(method)}</b> <span class=word>{escape(word)}</span> "
-            f"<span class=detail>{escape(detail)}</span></li>"
+        rows.append(
+            f"<tr class={kind}><th scope=row>{escape(method)}</th>"
+            f"<td class=word>{escape(word)}</td><td>{estimate(difference, signed=True)}</td>"
+            f"<td>{estimate(results.improvement[method])}</td><td>{difference.runs}</td></tr>"
         )
+    table = (
+        "<div class=wide><table class=verdicts><thead><tr><th scope=col>method</th>"
+        f"<th scope=col>against {escape(results.reference)}</th>"
+        f"<th scope=col>difference in {LABELS[results.metric]}</th>"
+        "<th scope=col>probability of improvement</th><th scope=col>paired seeds</th></tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        if results.reference
+        else ""
+    )
     notes = "".join(f"<li>{escape(note)}</li>" for note in results.notes)
     return (
-        f"<section class=answer><p class=headline>{escape(headline(results))}</p>"
-        + (f"<ul class=verdicts>{''.join(lines)}</ul>" if lines else "")
+        f"<section class=answer><p class=headline>{escape(headline(results))}</p>{table}"
         + (f"<ul class=notes>{notes}</ul>" if notes else "")
         + "</section>"
     )
@@ -279,14 +284,13 @@ h2{font-size:1.25rem;margin:3rem 0 .75rem}
 .answer{margin-top:1.75rem;padding:1.25rem 1.5rem;border:1px solid var(--grid);
 border-radius:10px;background:var(--stripe)}
 .headline{font-size:1.2rem;font-weight:600;margin:0}
-.answer ul{margin:.9rem 0 0;padding:0;list-style:none}
-.verdicts li{padding:.3rem 0;border-top:1px solid var(--grid)}
-.word{font-weight:600}
+.verdicts{margin-top:.75rem}
+.verdicts td.word{text-align:left;font-weight:600}
+.verdicts thead th:nth-child(2){text-align:left}
 .better .word{color:var(--good)}
 .worse .word{color:var(--bad)}
 .open .word{color:var(--faint)}
-.detail{color:var(--faint);font-size:.9rem;display:block}
-.answer .notes{font-size:.9rem;padding-left:1.1rem;list-style:disc}
+.notes{margin:.9rem 0 0;padding-left:1.1rem;font-size:.9rem}
 figure{margin:0}
 figure svg{display:block;width:100%;height:auto}
 figcaption,.key{color:var(--faint);font-size:.9rem;margin:.5rem 0 0;max-width:54rem}

@@ -1,4 +1,4 @@
-"""All numbers of a comparison, computed once; the report, the table and the files only show them."""
+"""All numbers of a comparison, computed once; the report, table and files only show them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -132,6 +132,9 @@ def headline(results: Results) -> str:
                 phrase.format(reference=results.reference, methods=", ".join(groups[word]))
             )
     sentence = "; ".join(parts)
+    runs = min(difference.runs for difference in results.differences.values())
+    if runs < CLAIM_RUNS:
+        sentence = f"smoke check with {runs} seed{'s' * (runs != 1)}: {sentence}"
     return sentence[0].upper() + sentence[1:] + "."
 
 
@@ -228,30 +231,14 @@ def _notes(
     if reference not in estimates:
         notes.append(f"The reference, {reference}, has no finished run yet.")
     if metric == "normalised":
-        undefined = sorted(
-            {
-                seed
-                for name in scored
-                for seed in comparison.finished_seeds(name)
-                if _runs(estimates[name], "later_return") > _runs(estimates[name], "normalised")
-            }
-            - {
-                seed
-                for seed in comparison.finished_seeds(ORACLE)
-                if seed in comparison.finished_seeds(RANDOM)
-            }
+        undefined = sum(
+            _runs(estimates[m], "later_return") - _runs(estimates[m], metric) for m in scored
         )
         if undefined:
             notes.append(
-                f"Seeds {', '.join(map(str, undefined))} have no finished oracle and random run to "
-                "be normalised by, and do not count in normalised scores."
-            )
-        elif any(
-            _runs(estimates[m], "later_return") > _runs(estimates[m], "normalised") for m in scored
-        ):
-            notes.append(
-                "On some seeds the oracle did no better than the random policy; they have no "
-                "normalised score and do not count in the comparison."
+                f"{undefined} finished run{'s' * (undefined != 1)} cannot be normalised and "
+                "do not count in the comparison: the oracle or random run of the same seed is "
+                "missing, or the oracle did no better there than the random policy."
             )
     runs = min((_runs(estimates[m], metric) for m in scored), default=0)
     if 0 < runs < CLAIM_RUNS:

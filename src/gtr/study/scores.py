@@ -120,12 +120,11 @@ def adaptation(metrics: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
     """
     placed = with_positions(metrics)
     rows = []
-    known = targets.stack()
-    for change, world in placed[placed["phase"] > 0].groupby(["seed", "phase"]):
-        if change not in known.index:
+    known = targets.unstack().dropna().to_dict()
+    for (phase, seed), world in placed[placed["phase"] > 0].groupby(["phase", "seed"]):
+        target = known.get((phase, seed))
+        if target is None:
             continue
-        seed, phase = change
-        target = known[change]
         episodes = world["episodes"].to_numpy()
         window = np.ones(max(1, round(len(world) / BINS)))
         earned = np.convolve(world["return"].fillna(0).to_numpy() * episodes, window, "valid")

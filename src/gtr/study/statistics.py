@@ -136,15 +136,17 @@ def performance_profile(
     return _with_band(lambda sample, axis=0: sample.mean(axis=axis), above)
 
 
-def iqm_curve(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def iqm_curve(runs: np.ndarray, band: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Interquartile mean over runs at each point of a curve.
 
     Args:
         runs: shape (runs, points); NaN where a run has no value.
+        band: whether the interval is wanted; the mean alone is much faster.
 
     Returns:
         The mean, and the lower and upper end of its interval at each point by itself, each of
-        shape (points,). The ends are NaN where fewer than two runs have a value.
+        shape (points,). The ends are NaN without `band`, and where fewer than two runs have a
+        value.
     """
     middle = np.full(runs.shape[1], np.nan)
     low, high = middle.copy(), middle.copy()
@@ -155,7 +157,10 @@ def iqm_curve(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         points = np.flatnonzero(owner == number)
         if pattern.any():
             block = runs[np.ix_(pattern, points)]
-            middle[points], low[points], high[points] = _with_band(iqm, block)
+            if band:
+                middle[points], low[points], high[points] = _with_band(iqm, block)
+            else:
+                middle[points] = iqm(block)
     return middle, low, high
 
 

@@ -28,23 +28,17 @@ LABELS = {
 MISSING = "–"
 
 
-def number(value: float | None, like: float | None = None) -> str:
+def number(value: float | None, decimals: int | None = None) -> str:
     """A number with about three digits.
 
     Args:
         value: to be written; a dash where it is not defined.
-        like: take the number of decimals that suits this magnitude instead.
+        decimals: how many; what suits the number's size where None.
     """
     if value is None or not math.isfinite(value):
         return MISSING
-    size = abs(value if like is None else like)
-    decimals = 0 if size >= 100 else 1 if size >= 10 else 2
-    written = f"{value:,.{decimals}f}"
-    return (
-        written.replace("-", "\N{MINUS SIGN}")
-        if float(written.replace(",", ""))
-        else (written.replace("-", ""))
-    )
+    decimals = _decimals([value]) if decimals is None else decimals
+    return f"{value:z,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def estimate(value: Estimate | None, signed: bool = False) -> str:
@@ -56,11 +50,15 @@ def estimate(value: Estimate | None, signed: bool = False) -> str:
     """
     if value is None or not value.runs:
         return MISSING
-    size = max(abs(x) for x in (value.value, value.low, value.high) if x is not None)
-    middle = ("+" if signed and value.value > 0 else "") + number(value.value, size)
-    if value.low is None:
-        return middle
-    return f"{middle} [{number(value.low, size)}, {number(value.high, size)}]"
+    plus = "+" if signed and value.value > 0 else ""
+    if value.low is None or value.high is None:
+        return plus + number(value.value)
+    decimals = _decimals([value.value, value.low, value.high])
+    # An end that is not 0 must not look like 0, or the verdict beside it would seem wrong.
+    while decimals < 4 and any(0 < abs(x) < 0.5 * 10**-decimals for x in (value.low, value.high)):
+        decimals += 1
+    low, high = number(value.low, decimals), number(value.high, decimals)
+    return f"{plus}{number(value.value, decimals)} [{low}, {high}]"
 
 
 def share(value: float | None) -> str:
@@ -68,3 +66,8 @@ def share(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     return f"{100 * value:.0f}%"
+
+
+def _decimals(values: list[float]) -> int:
+    size = max(map(abs, values))
+    return 0 if size >= 100 else 1 if size >= 10 else 2
