@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 
 ITERATION_STEPS = 100
 ITERATIONS = 20
@@ -111,8 +110,3 @@ def known_arms(seeds: tuple[int, ...] = (0, 1, 2)) -> dict[str, pd.DataFrame]:
         "oracle": training(step_curve(0), seeds),
         "random": training(lambda *_: 0.0, seeds),
     }
-
-
-@pytest.fixture
-def known(tmp_path: Path) -> Path:
-    return write_comparison(tmp_path / "known", known_arms(), (0, 1, 2))
