@@ -1,10 +1,11 @@
-"""Store learning curves of peers' PPO at the settings of `settings.json`.
+"""Store learning curves of our PPO and peers' at the settings of `settings.json`.
 
 Each trainer and environment gets `curves/<environment>/<trainer>.csv`: step, seed, how many
 episodes ended in the iteration that ends there, and their mean return (empty if none ended).
 """
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,11 +39,14 @@ def main() -> None:
         steps = FILE["environments"][environment]["steps"] // arguments.shorten
         for trainer in arguments.trainers:
             entry = FILE["trainers"][trainer]
-            command = [str(peers.interpreter(entry["peer"])), str(HERE / entry["script"])]
+            ours = entry["peer"] is None
+            python = sys.executable if ours else str(peers.interpreter(entry["peer"]))
+            command = [python, str(HERE / entry["script"])]
             command += ["--trainer", trainer, "--environment", environment, "--steps", str(steps)]
             command += ["--seeds", str(arguments.seeds)]
             command += ["--output", str(directory / f"{trainer}.csv")]
-            variables = peers.variables() | {"PYTHONPATH": str(SPEED)}
+            variables = dict(os.environ) if ours else peers.variables()
+            variables["PYTHONPATH"] = str(SPEED)
             print(f"{environment}: {trainer}", file=sys.stderr, flush=True)
             try:
                 subprocess.run(command, check=True, timeout=arguments.timeout, env=variables)

@@ -44,7 +44,7 @@ def _cell(cell: Results, reference: str) -> list[str]:
     lines = [
         f"### {cell['environment']}, {runs}",
         "",
-        f"| trainer | 1000 steps/s | times slower than {reference} | compile, s | peak, MB |",
+        f"| trainer | 1000 steps/s | speed of {reference} / its speed | compile, s | peak, MB |",
         "|---|---|---|---|---|",
     ]
     for name, result in workers.items():

@@ -34,15 +34,15 @@ class Kind:
         peer: whose virtual environment runs it; None: the one that runs the coordinator.
         options: more of its command line.
         many_seeds: whether it can train several seeds side by side.
-        steps: environment steps a seed in one repeat, for (one seed, several seeds): enough for a
-            second or two on two cores, since trainers differ a hundredfold.
+        steps: environment steps a seed in one repeat, for (one seed, several seeds): enough for
+            seconds on two cores, since trainers differ a hundredfold.
     """
 
     script: str
     peer: str | None
     options: tuple[str, ...] = ()
     many_seeds: bool = True
-    steps: tuple[int, int] = (2**17, 2**15)
+    steps: tuple[int, int] = (2**17, 2**14)
 
 
 KINDS = {
@@ -73,7 +73,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            # Ours has to run well without help.
+            # Ours settles JAX's backend itself, as it does for its users.
             env=peers.variables() if kind.peer else dict(os.environ),
         )
         self._lines: queue.Queue[str] = queue.Queue()
