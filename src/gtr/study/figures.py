@@ -80,7 +80,7 @@ MOVEMENT = ("path_length", "net_displacement", "directional_efficiency", "step_c
 
 _WIDTH = 10.5
 _CROWD = 4
-"""With more methods than this, single runs are shown in a panel for each."""
+"""With more methods than this, runs get a panel for each, and shared panels no intervals."""
 
 
 class Look:
@@ -248,9 +248,10 @@ def profile(results: Results) -> Figure | None:
         for name in names:
             middle, lower, upper = performance_profile(scores[name], thresholds)
             axes.plot(thresholds, middle, lw=2, drawstyle="steps-post", **look.line(name))
-            axes.fill_between(
-                thresholds, lower, upper, step="post", lw=0, alpha=0.13, color=look.colour(name)
-            )
+            if len(names) <= _CROWD:
+                axes.fill_between(
+                    thresholds, lower, upper, step="post", lw=0, alpha=0.13, color=look.colour(name)
+                )
         axes.set_ylim(-0.02, 1.02)
         axes.set_xlim(thresholds[0], thresholds[-1])
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: share(y)))

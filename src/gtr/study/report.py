@@ -285,7 +285,8 @@ h2{font-size:1.25rem;margin:3rem 0 .75rem}
 border-radius:10px;background:var(--stripe)}
 .headline{font-size:1.2rem;font-weight:600;margin:0}
 .verdicts{margin-top:.75rem}
-.verdicts td.word{text-align:left;font-weight:600}
+.verdicts td.word{text-align:left;font-weight:600;white-space:nowrap}
+th[scope=row]{white-space:nowrap}
 .verdicts thead th:nth-child(2){text-align:left}
 .better .word{color:var(--good)}
 .worse .word{color:var(--bad)}

@@ -29,8 +29,7 @@ def score_table(results: Results) -> RenderableType:
         padding=(0, 1, 0, 0),
         header_style="bold",
     )
-    table.add_column("method", overflow="fold")
-    table.add_column("runs", justify="right", no_wrap=True)
+    table.add_column("method", no_wrap=True)
     table.add_column("return after\nfirst phase", justify="right", no_wrap=True)
     normalised = results.metric == "normalised"
     if normalised:
@@ -39,13 +38,12 @@ def score_table(results: Results) -> RenderableType:
     if results.reference:
         table.add_column(Text(f"difference\nto {results.reference}"), justify="right", no_wrap=True)
         table.add_column(Text(f"beats\n{results.reference}"), justify="right", no_wrap=True)
-        table.add_column("shown", no_wrap=True)
+        table.add_column("shown")
     for name in (*comparison.methods, ORACLE, RANDOM):
         if name not in results.estimates:
             continue
         scores = results.estimates[name]
-        cells = [name, str(len(comparison.finished_seeds(name)))]
-        cells.append(_stacked(estimate(scores["later_return"])))
+        cells = [name, _stacked(estimate(scores["later_return"]))]
         if normalised:
             censored = scores.get("adaptation_censored")
             cells.append(_stacked(estimate(scores.get("normalised"))))
@@ -55,7 +53,7 @@ def score_table(results: Results) -> RenderableType:
             chance = results.improvement.get(name)
             cells.append(_stacked(estimate(results.differences.get(name), signed=True)))
             cells.append(share(chance.value) if chance else MISSING)
-            cells.append(word.replace("difference ", "difference\n"))
+            cells.append(word)
         styles = [""] * (len(cells) - 1) + [_COLOURS.get(word, "")]
         table.add_row(*map(Text, cells, styles), style="dim" if name in (ORACLE, RANDOM) else None)
     below = [Text(f"\n{headline(results)}", style="bold")]
