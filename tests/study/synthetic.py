@@ -64,7 +64,10 @@ def write_training(directory: Path, metrics: pd.DataFrame, method: str) -> None:
     config = {
         "suite": "corner-switch",
         "size": "cpu",
-        "method": {"name": method, "stiffness": 0.4},
+        "phases": int(metrics["phase"].max()) + 1 if len(metrics) else 1,
+        "phase_steps": PHASE_STEPS,
+        "method": method,
+        "numbers": {"stiffness": 0.4},
         "learner": {"environments": 16},
         "seeds": sorted({int(s) for s in metrics["seed"]}),
         "versions": {"jax": "0.10.2"},

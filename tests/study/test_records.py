@@ -5,7 +5,7 @@ import pytest
 
 from gtr.errors import GTRError
 from gtr.study.records import read_directory, read_metrics
-from tests.study.synthetic import known_arms, step_curve, training, write_comparison
+from tests.study.synthetic import known_arms, step_curve, training, write_comparison, write_training
 
 METRICS = Path("runs/gtr/metrics.csv")
 CONFIG = Path("runs/gtr/config.json")
@@ -118,3 +118,17 @@ def test_the_special_arms_are_not_among_the_methods(tmp_path):
     document = directory / "comparison.json"
     document.write_text(set_field("methods", list(arms))(document.read_text()))
     assert read_directory(directory).methods == ("ppo", "gtr", "ppo-kl")
+
+
+def test_an_unfinished_training_keeps_its_lifetime(tmp_path):
+    run = tmp_path / "run"
+    write_training(run, training(step_curve(0), (0,)), "gtr")
+    lines = (run / "metrics.csv").read_text().splitlines()
+    (run / "metrics.csv").write_text("\n".join(lines[:11]) + "\n")
+    found = read_directory(run)
+    assert (found.phases, found.phase_steps, found.methods) == (3, 2000, ("gtr",))
+    assert found.finished_seeds("gtr") == ()
+    config = run / "config.json"
+    config.write_text(set_field("phases", 0)(config.read_text()))
+    with pytest.raises(GTRError, match="one of them is of another run"):
+        read_directory(run)

@@ -98,7 +98,7 @@ def test_a_report_has_the_known_answers(written):
     assert gtr["verdict"] == "better"
     assert document["methods"]["ppo-kl"]["verdict"] == "worse"
     assert document["methods"]["ppo-kl"]["scores"]["adaptation_censored"]["iqm"] == 1
-    assert gtr["configuration"]["method"]["stiffness"] == 0.4
+    assert gtr["configuration"]["numbers"]["stiffness"] == 0.4
     assert document["reference"] == "ppo"
     assert document["seeds"] == [0, 1, 2]
     assert document["versions"]["jax"] == "0.10.2"

@@ -143,10 +143,7 @@ def _read_comparison(directory: Path) -> Comparison:
     for kind, values in (("method", methods), ("seed", seeds)):
         if len(set(values)) < len(values):
             raise GTRError(f"{path}: names a {kind} twice in {values!r}; keep one of each")
-    phases = _field(document, path, "phases", int)
-    phase_steps = _field(document, path, "phase_steps", int)
-    if phases < 1 or phase_steps < 1:
-        raise GTRError(f"{path}: `phases` and `phase_steps` must be at least 1")
+    phases, phase_steps = _lifetime(document, path)
     arms: dict[str, Arm] = {}
     for name in dict.fromkeys([*methods, ORACLE, RANDOM]):
         arm = _read_arm(name, directory / "runs" / name)
@@ -188,21 +185,24 @@ def _read_training(directory: Path) -> Comparison:
         raise GTRError(
             f"{directory / 'metrics.csv'} has a header but no rows: wait for the first iteration"
         )
-    name = _label(config.get("method")) or "run"
-    lengths = metrics.groupby(["seed", "phase"])["step"].max().groupby("seed").diff()
-    first = metrics[metrics["phase"] == 0]["step"].max()
-    length = np.nanmax([first, *lengths.dropna()])
+    name = _field(config, path, "method", str)
+    phases, phase_steps = _lifetime(config, path)
+    if phases <= metrics["phase"].max():
+        raise GTRError(
+            f"{directory / 'metrics.csv'} holds phase {metrics['phase'].max():.0f}, but "
+            f"{path.name} says that there are {phases} (from 0): one of them is of another run"
+        )
     command = config.get("command")
     return Comparison(
         directory=directory,
         single=True,
-        suite=_label(config.get("suite")) or "unnamed suite",
-        size=_label(config.get("size")),
-        phases=int(metrics["phase"].max()) + 1,
-        phase_steps=int(length),
+        suite=_field(config, path, "suite", str),
+        size=_field(config, path, "size", str),
+        phases=phases,
+        phase_steps=phase_steps,
         methods=(name,),
         seeds=tuple(sorted({int(s) for s in metrics["seed"]})),
-        versions=_versions(config, path) if "versions" in config else {},
+        versions=_versions(config, path),
         command=command if isinstance(command, str) else "",
         arms={name: Arm(name, metrics, config)},
     )
@@ -348,7 +348,9 @@ def _versions(document: dict[str, Any], path: Path) -> dict[str, str]:
     return {str(k): str(v) for k, v in _field(document, path, "versions", dict).items()}
 
 
-def _label(value: object) -> str:
-    if isinstance(value, dict):
-        value = value.get("name")
-    return value if isinstance(value, str) else ""
+def _lifetime(document: dict[str, Any], path: Path) -> tuple[int, int]:
+    phases = _field(document, path, "phases", int)
+    phase_steps = _field(document, path, "phase_steps", int)
+    if phases < 1 or phase_steps < 1:
+        raise GTRError(f"{path}: `phases` and `phase_steps` must be at least 1: {_RERUN}")
+    return phases, phase_steps

@@ -26,8 +26,8 @@ _FIGURES: tuple[tuple[str, str, str, Callable[[Results], Figure | None]], ...] =
         "Learning curves",
         "Return of the episodes as they are played, in twentieths of a phase. Shaded stripes and "
         "vertical lines are the worlds and their changes. Thin lines are single runs; bold lines "
-        "their interquartile mean with its 95% interval. Dashed: an agent that starts afresh at "
-        "each change (the oracle). Dotted: the uniformly random policy.",
+        "their interquartile mean with its 95% interval. The oracle is an agent that "
+        "starts afresh at each change; random is the uniform policy.",
         figures.learning_curves,
     ),
     (
