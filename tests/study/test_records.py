@@ -128,7 +128,12 @@ def test_an_unfinished_training_keeps_its_lifetime(tmp_path):
     found = read_directory(run)
     assert (found.phases, found.phase_steps, found.methods) == (3, 2000, ("gtr",))
     assert found.finished_seeds("gtr") == ()
+
+
+def test_a_training_that_outlives_its_configuration_is_refused(tmp_path):
+    run = tmp_path / "run"
+    write_training(run, training(step_curve(0), (0,)), "gtr")
     config = run / "config.json"
-    config.write_text(set_field("phases", 0)(config.read_text()))
+    config.write_text(set_field("phases", 2)(config.read_text()))
     with pytest.raises(GTRError, match="one of them is of another run"):
         read_directory(run)
