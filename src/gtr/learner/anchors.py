@@ -1,16 +1,18 @@
 """The anchors' weights: what is kept of earlier policies, and what they say about a batch."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from gtr.learner.normalisation import Moments
 from gtr.networks.agent import Actor
+from gtr.networks.distributions import masked
 from gtr.objective import Anchor, Average, Initial, Recent, Stale
 
 
@@ -83,12 +85,66 @@ def average_in(anchor: Anchor | None, kept: Kept | None, actor: Callable[[], Act
     return Kept(Policy(average, kept.policies.moments), total)
 
 
-def outputs(
-    kept: Kept, anchor: Anchor | None, moments: Moments | None, observation: Array
-) -> Float[Array, "k n p"]:
-    """Distribution parameters of every kept policy on raw observations (n, ...)."""
+class Opinion(NamedTuple):
+    """What the anchors say of a batch.
+
+    `parameters` are of K distributions a sample; `weights` are None where those are the anchor's
+    own, the same for all samples.
+    """
+
+    parameters: Float[Array, "n k p"]
+    weights: Float[Array, "n k"] | None
+
+
+def consult(
+    anchor: Anchor | None,
+    kept: Kept | None,
+    *,
+    behaviour: Float[Array, "n p"],
+    moments: Moments | None,
+    observation: Array,
+    mask: Bool[Array, "n a"] | None,
+    iteration: Array,
+) -> Opinion | None:
+    """Asks the anchors about the samples of a batch, once.
+
+    Under `Recent`, each sample is asked of the behaviour policy, whose answer is known already, and
+    of one snapshot: rows take the snapshots in turn, another way round each iteration, and a
+    snapshot's weight grows by how much more seldom it is asked. A penalty is linear in the
+    anchors' kernels, so its average is the whole mixture's, at the cost of a single pass however
+    many anchors there are.
+
+    Args:
+        anchor: the method's anchor.
+        kept: the earlier policies.
+        behaviour: distribution parameters under which the batch was collected.
+        moments: the present normalisation.
+        observation: (n, ...) raw.
+        mask: allowed actions.
+        iteration: number of the iteration.
+    """
+    if anchor is None:
+        return None
+    if kept is None:
+        return Opinion(behaviour[:, None], None)
     policies = kept.policies
-    if isinstance(anchor, Average):
-        # an average of weights is no policy of the past: it sees what the present one sees
-        return jax.vmap(lambda actor: Policy(actor, moments)(observation))(policies.actor)
-    return jax.vmap(lambda policy: policy(observation))(policies)
+    if not isinstance(anchor, Recent):
+        policy = jax.tree.map(lambda x: x[0], policies)
+        if isinstance(anchor, Average):
+            # an average of weights is no policy of the past: it sees what the present one sees
+            policy = Policy(policy.actor, moments)
+        return Opinion(masked(policy(observation), mask)[:, None], None)
+
+    rows, snapshots = observation.shape[0], anchor.count - 1
+    turns = -(-rows // snapshots)
+    whole = jnp.concatenate([observation, observation[: turns * snapshots - rows]])
+    dealt = jnp.moveaxis(whole.reshape(turns, snapshots, *observation.shape[1:]), 1, 0)
+    asked = (jnp.arange(snapshots) + iteration) % snapshots
+    answers = lax.map(
+        lambda given: jax.tree.map(lambda x: x[given[0]], policies)(given[1]), (asked, dealt)
+    )
+    one = masked(jnp.moveaxis(answers, 0, 1).reshape(turns * snapshots, -1)[:rows], mask)
+    own = jnp.asarray(anchor.weights(), jnp.float32)
+    of_one = jnp.tile(own[1:][asked] * snapshots, turns)[:rows]
+    weights = jnp.stack([jnp.broadcast_to(own[0], of_one.shape), of_one], 1)
+    return Opinion(jnp.stack([behaviour, one], 1), weights)

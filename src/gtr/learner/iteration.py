@@ -20,14 +20,14 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 from gtr.environments.protocol import Environment
 from gtr.learner import tracking
 from gtr.learner.advantages import generalised_advantages, update_scale
-from gtr.learner.anchors import Policy, keep_from_start, outputs, take_snapshot
+from gtr.learner.anchors import Policy, consult, keep_from_start, take_snapshot
 from gtr.learner.config import LearnerConfig, Rates
 from gtr.learner.normalisation import Moments, no_moments
 from gtr.learner.rollout import Batch, Episodes, collect
 from gtr.learner.tracking import Track
 from gtr.learner.update import Objective, Samples, Trained, flat, optimiser, update
 from gtr.networks.agent import build_agent
-from gtr.networks.distributions import Distribution, distribution_for, masked
+from gtr.networks.distributions import Distribution, distribution_for
 from gtr.objective import Method, adapt
 
 # What is looked at for NaN and Inf, in the order in which it is computed: the first is the culprit.
@@ -212,16 +212,27 @@ def iterate(
     action, parameters = _rows(batch.action), _rows(batch.parameters)
     mask = None if batch.mask is None else _rows(batch.mask)
     behaviour_log_prob = distribution.log_prob(parameters, action)
-    anchor_parameters = _anchor_parameters(method, state, parameters, mask, observations)
-    anchor_log_probs = None
-    if anchor_parameters is not None:
-        anchor_log_probs = distribution.log_prob(anchor_parameters, action[:, None])
+    opinion = consult(
+        method.anchor,
+        state.trained.kept,
+        behaviour=parameters,
+        moments=state.moments,
+        observation=observations,
+        mask=mask,
+        iteration=iteration,
+    )
+    anchor_log_probs = anchor_weights = exact = None
+    if opinion is not None:
+        anchor_log_probs = distribution.log_prob(opinion.parameters, action[:, None])
+        anchor_weights = opinion.weights
+        exact = opinion.parameters if method.divergence == "exact" else None
     samples = Samples(
         action=action,
         mask=mask,
         behaviour_log_prob=behaviour_log_prob,
         anchor_log_probs=anchor_log_probs,
-        anchor_parameters=anchor_parameters if method.divergence == "exact" else None,
+        anchor_weights=anchor_weights,
+        anchor_parameters=exact,
         advantage=scaled.reshape(-1),
         target=targets.reshape(-1),
     )
@@ -357,19 +368,3 @@ def _values(state: RunState, batch: Batch, last: Array) -> tuple[Array, Array]:
         lambda: jnp.zeros(shape),
     )
     return values, jnp.where(batch.truncated, at_truncation, following)
-
-
-def _anchor_parameters(
-    method: Method, state: RunState, behaviour: Array, mask: Array | None, observations: Array
-) -> Array | None:
-    """Parameters (n, k, p) of every anchor's distribution; None where the method has no anchor."""
-    if method.anchor is None:
-        return None
-    kept = state.trained.kept
-    if kept is None:
-        return behaviour[:, None]
-    earlier = outputs(kept, method.anchor, state.moments, observations)
-    earlier = jnp.moveaxis(masked(earlier, mask), 0, 1)
-    if method.anchor.count == earlier.shape[1]:
-        return earlier
-    return jnp.concatenate([behaviour[:, None], earlier], 1)

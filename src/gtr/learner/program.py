@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Int, UInt32
+from jaxtyping import Array, Int
 
 from gtr.learner.config import Rates
 from gtr.learner.iteration import Keys, Problem, RunState, begin, iterate, key_words

@@ -26,6 +26,7 @@ class Samples(NamedTuple):
     mask: Bool[Array, "n a"] | None
     behaviour_log_prob: Float[Array, " n"]
     anchor_log_probs: Float[Array, "n k"] | None
+    anchor_weights: Float[Array, "n k"] | None
     anchor_parameters: Float[Array, "n k p"] | None
     advantage: Float[Array, " n"]
     target: Float[Array, " n"]
@@ -62,6 +63,7 @@ class Objective(NamedTuple):
             log_prob=self.distribution.log_prob(parameters, samples.action),
             behaviour_log_prob=samples.behaviour_log_prob,
             anchor_log_probs=samples.anchor_log_probs,
+            anchor_weights=samples.anchor_weights,
             advantage=samples.advantage,
             divergence=divergence,
             stiffness=self.stiffness,
@@ -127,7 +129,7 @@ def update(
     policy on the last minibatch.
     """
     steps = config.epochs * config.minibatches
-    order = shuffles(bits).reshape(steps, -1)
+    order = shuffles(bits).reshape(steps, bits.shape[1] // config.minibatches)
     minibatches = jax.tree.map(lambda x: x[order], samples)
     if config.advantage_scale == "batch":
         advantage = minibatches.advantage
@@ -161,7 +163,10 @@ def update(
     done, seen = lax.scan(step, flattened, (order, minibatches))
     actor = to_actor(done.actor)
     names = ("policy_loss", "value_loss", "policy_grad_norm", "value_grad_norm")
-    measures = {name: series.mean() for name, series in zip(names, seen, strict=True)}
+    measures = {
+        name: series.mean() if steps else jnp.float32(0)
+        for name, series in zip(names, seen, strict=True)
+    }
 
     last = order[-1] if steps else jnp.arange(order.shape[1])
     evaluation, entropy = objective.policy(

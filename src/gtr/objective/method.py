@@ -105,7 +105,9 @@ def evaluate(
         advantage: (...).
         anchor_log_probs: (..., K) log anchor_k(a|s), nats, newest first. Not needed for the
             `Behaviour` anchor, nor by an exact divergence.
-        anchor_weights: (K,), summing to 1; the anchor's own weights where None.
+        anchor_weights: (K,), or (..., K) where each sample is compared with some of the anchors
+            only; the anchor's own weights where None. Penalties and kernels are linear in them, so
+            weights that are right on average give the mixture's penalty on average.
         divergence: (..., K) KL(anchor_k || policy), nats; for an "exact" method only.
         stiffness: replaces the penalty's, as an adaptive coefficient does.
 
@@ -122,7 +124,9 @@ def evaluate(
         anchor_log_probs = behaviour_log_prob[..., None]
     anchor_log_ratios = None
     if method.anchor is not None and anchor_log_probs is not None:
-        _check_anchor_axis("anchor_log_probs", anchor_log_probs, log_prob, method.anchor)
+        _check_anchor_axis(
+            "anchor_log_probs", anchor_log_probs, log_prob, method.anchor, anchor_weights
+        )
         anchor_log_ratios = log_difference(log_prob[..., None], anchor_log_probs)
 
     if isinstance(method.surrogate, DecoupledClip):
@@ -136,7 +140,7 @@ def evaluate(
 
     divergences = None
     if method.penalty is not None or method.gate is not None:
-        divergences = _divergences(method, log_prob, anchor_log_ratios, divergence)
+        divergences = _divergences(method, log_prob, anchor_log_ratios, divergence, anchor_weights)
     xp = array_namespace(surrogate)
     penalty, kappa = xp.zeros_like(surrogate), None
     if divergences is not None and method.anchor is not None:
@@ -243,17 +247,24 @@ def _fields(part: Any) -> Iterator[tuple[str, Any]]:
             yield field.name, getattr(part, field.name)
 
 
-def _check_anchor_axis(name: str, values: Array, log_prob: Array, anchor: Anchor) -> None:
-    wanted = (*log_prob.shape, anchor.count)
+def _check_anchor_axis(
+    name: str, values: Array, log_prob: Array, anchor: Anchor, weights: Array | None
+) -> None:
+    count = anchor.count if weights is None else weights.shape[-1]
+    wanted = (*log_prob.shape, count)
     if tuple(values.shape) != wanted:
         raise GTRError(
             f"{name} has shape {tuple(values.shape)}; give {wanted}, "
-            f"one last axis for the {anchor.count} anchors of {type(anchor).__name__}"
+            f"one last axis for the {count} anchors of {type(anchor).__name__}"
         )
 
 
 def _divergences(
-    method: Method, log_prob: Array, anchor_log_ratios: Array | None, exact: Array | None
+    method: Method,
+    log_prob: Array,
+    anchor_log_ratios: Array | None,
+    exact: Array | None,
+    weights: Array | None,
 ) -> Array:
     assert method.anchor is not None  # validate() has seen to it
     if method.divergence == "exact":
@@ -262,7 +273,7 @@ def _divergences(
                 f"method {method.name!r} uses the exact divergence: give divergence, "
                 "KL(anchor || policy) of each state"
             )
-        _check_anchor_axis("divergence", exact, log_prob, method.anchor)
+        _check_anchor_axis("divergence", exact, log_prob, method.anchor, weights)
         return exact
     if exact is not None:
         raise GTRError(
