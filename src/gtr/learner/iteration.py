@@ -256,7 +256,7 @@ def iterate(
     moments = None if state.moments is None else state.moments.update(observations)
     updated = Policy(trained.actor, moments)
     track, moved = tracking.move(track, updated, distribution)
-    weight_norm = optax.global_norm(trained.actor)
+    weight_norm = optax.tree.norm(trained.actor)
     ended = jnp.maximum(finished.count, 1)
     nothing = jnp.where(finished.count > 0, 0.0, jnp.nan)
     measures |= (
@@ -283,7 +283,7 @@ def iterate(
         measures["value_loss"],
         measures["policy_grad_norm"],
         measures["value_grad_norm"],
-        (weight_norm, optax.global_norm(trained.critic)),
+        (weight_norm, optax.tree.norm(trained.critic)),
     )
     bad = [~jnp.all(jnp.array([_finite(x, 0) for x in jax.tree.leaves(part)])) for part in parts]
     measures["faults"] = sum(flag.astype(jnp.int32) << bit for bit, flag in enumerate(bad))

@@ -23,6 +23,9 @@ from gtr.objective import Method
 
 # Iterations that one call of a program can do; how many it does is an argument.
 CAPACITY = 64
+# LLVM's first level takes two thirds of the third's time, and the programs are as fast: their work
+# is in matrix products that come compiled (benchmarks/profile).
+_QUICK = {"xla_backend_optimization_level": 1}
 
 
 class Program:
@@ -95,7 +98,8 @@ class Program:
                 in_specs=(P("runs"), P(), P()),
                 out_specs=P("runs"),
                 check_vma=False,
-            )
+            ),
+            compiler_options=_QUICK if serial else None,
         )
 
     def _chunk(

@@ -156,7 +156,7 @@ def update(
             critic_optimiser,
             average_in(objective.method.anchor, carry.kept, lambda: to_actor(actor)),
         )
-        norms = optax.global_norm(actor_gradient), optax.global_norm(critic_gradient)
+        norms = optax.tree.norm(actor_gradient), optax.tree.norm(critic_gradient)
         return later, (*losses, *norms)
 
     flattened = trained._replace(actor=flat(trained.actor), critic=flat(trained.critic))
