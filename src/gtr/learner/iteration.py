@@ -311,7 +311,7 @@ def _randomness(
     shape = (config.rollout_length, config.environments, problem.distribution.randomness)
     bits = jax.random.bits(key, (math.prod(shape) + config.epochs * problem.batch,))
     bits, order = bits[: math.prod(shape)], bits[math.prod(shape) :]
-    uniform = ((bits >> 8).astype(jnp.float32) + 0.5) * 2.0**-24
+    uniform = ((bits >> 9).astype(jnp.float32) + 0.5) * 2.0**-23
     return uniform.reshape(shape), order.reshape(config.epochs, problem.batch)
 
 
