@@ -12,6 +12,7 @@ from typing import Any
 
 from jax.tree_util import register_dataclass
 
+from gtr import runtime
 from gtr.errors import GTRError
 from gtr.objective import (
     SPO,
@@ -30,6 +31,8 @@ from gtr.objective import (
     Unclipped,
     validate,
 )
+
+runtime.prepare()
 
 _STATIC = frozenset({"name", "divergence", "count", "every"})
 

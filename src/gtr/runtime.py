@@ -1,6 +1,7 @@
-"""Settings of JAX that must be made before it starts its backend; importing `gtr` makes them.
+"""Settings of JAX that must be made before it starts its backend.
 
-Each is left alone where the user has set it, and all where JAX has started already.
+Importing any part of this package that computes with JAX makes them. Each is left alone where the
+user has set it, and all where JAX has started already.
 """
 
 import os
