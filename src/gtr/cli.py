@@ -1,0 +1,379 @@
+"""The command line: parses, calls, prints."""
+
+import difflib
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from tyro.conf import Positional, arg
+
+from gtr.errors import GTRError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from gtr.learner.run import Setting
+    from gtr.suites import Suite
+
+# What a command needs is imported when it runs: JAX alone takes as long as a help text may.
+
+_DESCRIPTION = """Gaussian trust regions: policies that are trained in worlds that keep changing.
+
+`gtr suites` lists the worlds, `gtr methods` the methods. Every command that trains writes into the
+directory given by --out, may be stopped at any time with Ctrl-C, and goes on when given again."""
+
+_AS_SUITE = "(default: as many as the suite asks for)"
+_NONE = "(default: none)"
+_UNTUNED = "(default: untuned)"
+
+_SuiteName = Positional[Annotated[str, arg(metavar="SUITE")]]
+_Out = Annotated[Path, arg(metavar="DIR")]
+_Size = Annotated[str, arg(metavar="cpu|full")]
+_Methods = Annotated[tuple[str, ...], arg(metavar="METHOD [METHOD ...]", aliases=("--method",))]
+_Set = Annotated[tuple[str, ...], arg(metavar="NAME=VALUE [...]", help_behavior_hint=_NONE)]
+
+
+def main() -> None:
+    """Runs a command; mistakes that the user can mend are one line on standard error."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            {
+                "methods": _methods,
+                "suites": _suites,
+                "train": _train,
+                "compare": _compare,
+                "tune": _tune,
+                "report": _report,
+            },
+            prog="gtr",
+            description=_DESCRIPTION,
+        )
+    except GTRError as error:
+        print("gtr:", " ".join(str(error).split()), file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt as error:
+        print("gtr:", str(error) or "stopped; the same command continues", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _methods() -> None:
+    """List the methods and their numbers."""
+    from gtr import methods
+
+    table = _table("method", "what it is", "numbers, for --set")
+    for name in methods.names():
+        numbers = methods.numbers(methods.method(name))
+        written = " ".join(f"{key}={value:g}" for key, value in numbers.items())
+        table.add_row(name, methods.describe(name), written)
+    _print(table)
+
+
+def _suites(size: _Size = "cpu") -> None:
+    """List the suites: what changes, and how much training a run has.
+
+    Args:
+        size: `cpu` for minutes on two cores, `full` for a GPU.
+    """
+    from gtr.suites import suites
+
+    table = _table("suite", "phases x steps", "seeds", "what changes")
+    for one in suites(size):
+        if one.changing:
+            budget = f"{one.phases} x {one.phase_steps:,}"
+            table.add_row(one.name, budget, str(one.seeds), one.description)
+    _print(table)
+    print("\nEach has a twin in which nothing changes: add -stationary to its name.")
+
+
+def _train(
+    suite: _SuiteName,
+    *,
+    out: _Out,
+    method: str = "gtr",
+    seeds: Annotated[int, arg(metavar="N")] = 1,
+    size: _Size = "cpu",
+    set: _Set = (),
+    tensorboard: bool = True,
+) -> None:
+    """Train one method on a suite.
+
+    For example: gtr train corner-switch --method gtr --seeds 4 --out runs/corner
+
+    Args:
+        suite: what to train on; `gtr suites` lists them.
+        out: where to keep metrics.csv, checkpoints and the report; the same command continues.
+        method: what to train; `gtr methods` lists them.
+        seeds: how many runs, with seeds 0, 1, ...; they are trained together.
+        size: `cpu` for minutes on two cores, `full` for a GPU.
+        set: numbers of the method or of the learner, such as `--set radius=.3 learning_rate=1e-3`.
+        tensorboard: also write event files, for `tensorboard --logdir DIR`.
+    """
+    from gtr.learner.run import train
+    from gtr.progress import Display
+    from gtr.study.plan import refuse_others
+    from gtr.study.report import write_report
+
+    problem = _problem(suite, size)
+    [setting] = _settings(problem, (method,), set)
+    problem = replace(problem, config=setting.config)
+    refuse_others(out, "config.json")
+    with Display(problem.steps * max(seeds, 1)) as display:
+        train(
+            problem,
+            setting.method,
+            seeds=seeds,
+            directory=out,
+            tensorboard=tensorboard,
+            progress=partial(display, method),
+        )
+    page = write_report(out)
+    _print_scores(out)
+    print(f"\nmetrics  {out / 'metrics.csv'}\nreport   {page}")
+
+
+def _compare(
+    suite: _SuiteName,
+    *,
+    out: _Out,
+    methods: _Methods = ("ppo", "gtr"),
+    seeds: Annotated[int | None, arg(metavar="N", help_behavior_hint=_AS_SUITE)] = None,
+    size: _Size = "cpu",
+    workers: Annotated[int, arg(metavar="N")] = 1,
+    settings: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint=_UNTUNED)] = None,
+    set: _Set = (),
+) -> None:
+    """Train several methods on the same seeds and report which is better.
+
+    For example: gtr compare corner-switch --methods ppo gtr --seeds 10 --out runs/duel
+
+    Args:
+        suite: what to train on; `gtr suites` lists them.
+        out: where to keep the runs and report.html; the same command continues.
+        methods: what to compare; beside them an oracle that begins anew at every change and a
+            random policy are trained, which are the 1 and the 0 of the scores.
+        seeds: how many runs of each, with seeds 0, 1, ...; a claim needs 10.
+        size: `cpu` for minutes on two cores, `full` for a GPU.
+        workers: how many methods to train at a time, each in its own process with its share of the
+            cores.
+        settings: tuned.json of `gtr tune`: each method is trained with what was chosen for it.
+        set: numbers of the methods that have them and of the learner, such as `--set clip=.1`;
+            they come before what was tuned.
+    """
+    from gtr.progress import Display
+    from gtr.study.compare import compare
+
+    problem = _problem(suite, size)
+    chosen = _settings(problem, methods, set, settings)
+    problem = replace(problem, config=_shared(problem, set))
+    [oracle] = _settings(problem, ("ppo",), set, settings, strict=False)
+    arms, runs = len(methods) + 2, problem.seeds if seeds is None else seeds
+    with Display(arms * max(runs, 1) * problem.steps) as display:
+        page = compare(
+            problem,
+            chosen,
+            directory=out,
+            seeds=seeds,
+            oracle=oracle,
+            workers=workers,
+            command=_command(),
+            progress=display,
+        )
+    _print_scores(out)
+    print(f"\nreport  {page}")
+
+
+def _tune(
+    suite: _SuiteName,
+    *,
+    out: _Out,
+    methods: _Methods = ("ppo", "gtr"),
+    configurations: Annotated[int, arg(metavar="N")] = 12,
+    seeds: Annotated[int, arg(metavar="N")] = 3,
+    size: _Size = "cpu",
+    draw: Annotated[int, arg(metavar="SEED")] = 0,
+    set: _Set = (),
+) -> None:
+    """Find good numbers for each method, with the same budget for each.
+
+    For example: gtr tune corner-switch --methods ppo gtr --configurations 12 --out runs/tuning
+
+    Args:
+        suite: what to tune on; `gtr suites` lists them.
+        out: where to keep tuned.json, for `gtr compare --settings`; the same command continues.
+        methods: what to tune; `gtr methods` lists them.
+        configurations: how many for each method, its defaults among them.
+        seeds: how many runs of each; no comparison uses these seeds.
+        size: `cpu` for minutes on two cores, `full` for a GPU.
+        draw: seed of the random configurations.
+        set: numbers of the learner that all configurations begin with.
+    """
+    from gtr.progress import Display
+    from gtr.study.tune import read_tuned, tune, tuning_iterations
+
+    problem = _problem(suite, size)
+    problem = replace(problem, config=_shared(problem, set, only=True))
+    steps = tuning_iterations(problem) * problem.phase_steps // problem.phase_iterations
+    with Display(len(methods) * max(configurations, 1) * max(seeds, 1) * steps) as display:
+        path = tune(
+            problem,
+            methods,
+            directory=out,
+            configurations=configurations,
+            seeds=seeds,
+            draw=draw,
+            command=_command(),
+            progress=display,
+        )
+    table = _table("method", "chosen numbers")
+    for name, tuned in read_tuned(path).items():
+        numbers = {**tuned.learner, **tuned.numbers}
+        table.add_row(name, " ".join(f"{key}={value:g}" for key, value in numbers.items()))
+    _print(table)
+    print(f"\nall scores  {out / 'configurations.csv'}\ntuned       {path}")
+    print(f"now         gtr compare {suite} --settings {shlex.quote(str(path))} --out ...")
+
+
+def _report(directory: Positional[Annotated[Path, arg(metavar="DIR")]]) -> None:
+    """Write the report of a comparison or a training anew, finished or not.
+
+    For example: gtr report runs/duel
+
+    Args:
+        directory: what `gtr compare` or `gtr train` was given as --out.
+    """
+    from gtr.study.report import write_report
+
+    page = write_report(directory)
+    _print_scores(directory)
+    print(f"\nreport  {page}")
+
+
+def _problem(name: str, size: str) -> "Suite":
+    from gtr.suites import suite
+
+    return suite(name, size)
+
+
+def _settings(
+    problem: "Suite",
+    names: Sequence[str],
+    assigned: Sequence[str],
+    file: Path | None = None,
+    strict: bool = True,
+) -> "list[Setting]":
+    """Each method with what was tuned and, before that, what was assigned.
+
+    With `strict`, every assigned number must be one of the learner or of some of the methods, and
+    every method must be in the file.
+    """
+    from gtr.learner.config import configure
+    from gtr.learner.run import Setting
+    from gtr.methods import method, numbers
+    from gtr.study.tune import Tuned, read_tuned
+
+    learner, own = _assignments(assigned)
+    known = {name: numbers(method(name)) for name in names}
+    if strict:
+        for name in own:
+            if not any(name in one for one in known.values()):
+                raise _unknown(name, known)
+    tuned = {} if file is None else read_tuned(file)
+    settings = []
+    for name in names:
+        if strict and file is not None and name not in tuned:
+            raise GTRError(f"{file} has no settings for {name!r}; tune it too, or leave it out")
+        found = tuned.get(name, Tuned({}, {}))
+        mine = {key: value for key, value in own.items() if key in known[name]}
+        chosen = method(name, **{**found.numbers, **mine})
+        config = configure(problem.config, **{**found.learner, **learner})
+        settings.append(Setting(chosen, config, name))
+    return settings
+
+
+def _shared(problem: "Suite", assigned: Sequence[str], only: bool = False) -> Any:
+    """The learner's configuration that all arms begin with; `only` refuses methods' numbers."""
+    from gtr.learner.config import configure
+
+    learner, own = _assignments(assigned)
+    for name in own if only else ():
+        raise _unknown(name, {})
+    return configure(problem.config, **learner)
+
+
+def _assignments(pairs: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `--set` assigns to the learner, and what to methods."""
+    from gtr.learner.config import LearnerConfig
+
+    learner, own = {}, {}
+    defaults = LearnerConfig()
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name or not text:
+            raise GTRError(f"--set takes NAME=VALUE, not {pair!r}")
+        value = _value(text)
+        if name not in _learner_numbers():
+            own[name] = value
+            continue
+        if isinstance(getattr(defaults, name), bool) and not isinstance(value, bool):
+            raise GTRError(f"{name} is {text!r}; give true or false")
+        learner[name] = value
+    return learner, own
+
+
+def _value(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def _learner_numbers() -> list[str]:
+    from gtr.learner.config import LearnerConfig
+
+    return [field.name for field in fields(LearnerConfig) if field.name != "network"]
+
+
+def _unknown(name: str, known: dict[str, dict[str, Any]]) -> GTRError:
+    owners = {"the learner": _learner_numbers()} | {key: list(one) for key, one in known.items()}
+    close = difflib.get_close_matches(name, [n for one in owners.values() for n in one], 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    listed = "; ".join(f"{owner} has {', '.join(one)}" for owner, one in owners.items())
+    return GTRError(f"there is no number {name!r}{hint} ({listed})")
+
+
+def _command() -> str:
+    return shlex.join(["gtr", *sys.argv[1:]])
+
+
+def _table(*columns: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, no_wrap=number == 0)
+    return table
+
+
+def _print(what: "RenderableType") -> None:
+    from rich.console import Console
+
+    Console(highlight=False).print(what)
+
+
+def _print_scores(directory: Path) -> None:
+    from gtr.study.records import read_directory
+    from gtr.study.results import evaluate
+    from gtr.study.table import score_table
+
+    _print(score_table(evaluate(read_directory(directory))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""Training many arms: one after another, or side by side in processes of their own.
+
+A process trains one arm and ends, so that one that dies takes nothing of the others along. Nothing
+here imports JAX before a process has been given its share of the cores.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gtr.errors import GTRError
+from gtr.learner.config import LearnerConfig
+from gtr.objective import Method
+from gtr.suites import Suite
+
+if TYPE_CHECKING:
+    from gtr.learner.run import Status
+
+ArmProgress = Callable[[str, "Status"], None]
+
+# Share of a GPU's memory that all workers take together, as JAX itself would.
+_GPU_SHARE = 0.75
+
+
+@dataclass(frozen=True)
+class Task:
+    """One arm to be trained.
+
+    Attributes:
+        name: of the arm.
+        suite: what to train on.
+        method: what to train.
+        config: learner configuration.
+        seeds: of its runs.
+        directory: where to keep it.
+        fresh_each_phase: begin anew at every change.
+    """
+
+    name: str
+    suite: Suite
+    method: Method
+    config: LearnerConfig
+    seeds: tuple[int, ...]
+    directory: Path
+    fresh_each_phase: bool = False
+
+    def train(self, progress: ArmProgress | None) -> None:
+        """Trains or continues the arm; `progress` is told of its end even if it had ended before.
+
+        Raises:
+            GTRError: as `gtr.train`.
+            Interrupted: likewise.
+        """
+        from gtr.learner.run import Status, train
+
+        train(
+            self.suite,
+            self.method,
+            seeds=self.seeds,
+            directory=self.directory,
+            config=self.config,
+            fresh_each_phase=self.fresh_each_phase,
+            progress=None if progress is None else partial(progress, self.name),
+        )
+        if progress is not None:
+            steps = self.suite.steps
+            progress(self.name, Status(steps, steps, len(self.seeds), float("nan")))
+
+
+def train_in_turn(tasks: Sequence[Task], progress: ArmProgress | None) -> dict[str, str]:
+    """Trains one arm after another; one that fails does not keep the others from their turn.
+
+    Returns:
+        What went wrong, by arm.
+
+    Raises:
+        Interrupted: stopped by Ctrl-C or SIGTERM; everything is saved.
+    """
+    failures = {}
+    for task in tasks:
+        try:
+            task.train(progress)
+        except GTRError as error:
+            failures[task.name] = str(error)
+    return failures
+
+
+def train_side_by_side(
+    tasks: Sequence[Task], workers: int, progress: ArmProgress | None
+) -> dict[str, str]:
+    """Trains arms in `workers` processes at a time, each with its share of the cores.
+
+    Returns:
+        What went wrong, by arm; an arm whose process died is one of them.
+
+    Raises:
+        Interrupted: stopped by Ctrl-C or SIGTERM; every process has saved its work.
+    """
+    crew = _Crew(workers, progress)
+    with _interrupted_by_sigterm():
+        try:
+            crew.work(tasks)
+        except KeyboardInterrupt:
+            crew.stop()
+            from gtr.learner.run import Interrupted
+
+            raise Interrupted("stopped; the same command continues") from None
+        except BaseException:
+            crew.stop()
+            raise
+    return crew.failures
+
+
+class _Crew:
+    """The processes that are at work, and what they have said."""
+
+    def __init__(self, workers: int, progress: ArmProgress | None) -> None:
+        self.failures: dict[str, str] = {}
+        self._progress, self._workers = progress, workers
+        self._shares = _shares(workers)
+        self._working: dict[Connection, tuple[str, BaseProcess, list[int]]] = {}
+
+    def work(self, tasks: Sequence[Task]) -> None:
+        waiting = list(tasks)
+        while waiting or self._working:
+            while waiting and self._shares:
+                self._start(waiting.pop(0), self._shares.pop(0))
+            for connection in wait(list(self._working)):
+                assert isinstance(connection, Connection)
+                self._hear(connection)
+
+    def stop(self) -> None:
+        for _, process, _ in self._working.values():
+            process.terminate()
+        for _, process, _ in self._working.values():
+            process.join()
+
+    def _start(self, task: Task, share: list[int]) -> None:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(
+            target=_train_apart, args=(task, theirs, share, self._workers), daemon=True
+        )
+        try:
+            process.start()
+        except (AttributeError, TypeError, ValueError) as error:
+            raise GTRError(
+                f"suite {task.suite.name!r} cannot be sent to another process ({error}); "
+                "define its `make` at a module's top level, or use workers=1"
+            ) from None
+        # Else the pipe would stay open when the process dies.
+        theirs.close()
+        self._working[ours] = (task.name, process, share)
+
+    def _hear(self, connection: Connection) -> None:
+        name, process, share = self._working[connection]
+        try:
+            said: Any = connection.recv()
+        except (EOFError, ConnectionError):
+            process.join()
+            del self._working[connection]
+            connection.close()
+            self._shares.append(share)
+            if process.exitcode and name not in self.failures:
+                self.failures[name] = _obituary(process.exitcode)
+            return
+        if isinstance(said, str):
+            self.failures[name] = said
+        elif self._progress is not None:
+            self._progress(name, said)
+
+
+def _train_apart(task: Task, connection: Connection, share: list[int], workers: int) -> None:
+    # Ctrl-C reaches every process of a terminal; the one that started this one passes it on.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, share)
+    os.environ["JAX_NUM_CPU_DEVICES"] = str(len(share))
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{_GPU_SHARE / workers:.3f}")
+    try:
+        task.train(lambda _, status: connection.send(status))
+    except GTRError as error:
+        connection.send(str(error))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _shares(workers: int) -> list[list[int]]:
+    """The cores of this process dealt out; with more workers than cores, some share one."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+    else:
+        cores = list(range(os.cpu_count() or 1))
+    return [cores[place::workers] or [cores[place % len(cores)]] for place in range(workers)]
+
+
+def _obituary(code: int) -> str:
+    if code < 0:
+        cause = f"was killed by {signal.Signals(-code).name}"
+        if -code == signal.SIGKILL:
+            cause += ", perhaps because memory ran out: use fewer workers or seeds"
+    else:
+        cause = f"stopped with exit status {code}"
+    return f"its process {cause}"
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
