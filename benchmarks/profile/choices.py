@@ -1,0 +1,140 @@
+"""What the trainer's unusual choices are worth: each against the ordinary way, in turns.
+
+    python benchmarks/profile/choices.py            # prints the table and writes README.md's
+
+A row's two ways do the same work on the same data; they are timed alternately, so that the noise of
+a shared machine hits both alike, and the ratio is the median over rounds.
+"""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gtr
+from gtr.learner.config import rates
+from gtr.learner.iteration import Problem
+from gtr.learner.program import Program
+from gtr.learner.update import shuffles
+from gtr.networks.layers import affine
+from gtr.runtime import cpu_cores
+
+ROUNDS = 15
+MARKERS = "<!-- measured -->", "<!-- /measured -->"
+
+
+def seconds(call: Callable[[], Any], repeats: int) -> float:
+    began = time.perf_counter()
+    for _ in range(repeats):
+        result = call()
+    jax.block_until_ready(result)
+    return (time.perf_counter() - began) / repeats
+
+
+def compare(
+    ordinary: Callable[[], Any], ours: Callable[[], Any], repeats: int
+) -> tuple[float, ...]:
+    """Median milliseconds of both, and the median ratio ordinary / ours."""
+    for call in (ordinary, ours):
+        jax.block_until_ready(call())
+        jax.block_until_ready(call())
+    pairs = [(seconds(ordinary, repeats), seconds(ours, repeats)) for _ in range(ROUNDS)]
+    ratio = statistics.median(a / b for a, b in pairs)
+    first, second = (1e3 * statistics.median(side) for side in zip(*pairs, strict=True))
+    return first, second, ratio
+
+
+def weight_gradient(rows: int, inputs: int, outputs: int) -> tuple[float, ...]:
+    keys = jax.random.split(jax.random.key(0), 3)
+    x, w = jax.random.normal(keys[0], (rows, inputs)), jax.random.normal(keys[1], (inputs, outputs))
+    dy, b = jax.random.normal(keys[2], (rows, outputs)), jnp.zeros(outputs)
+    plain = jax.jit(lambda x, w, dy: jax.vjp(lambda w: x @ w + b, w)[1](dy))
+    own = jax.jit(lambda x, w, dy: jax.vjp(lambda w: affine(x, w, b), w)[1](dy))
+    return compare(lambda: plain(x, w, dy), lambda: own(x, w, dy), 100)
+
+
+def shuffle() -> tuple[float, ...]:
+    key = jax.random.key(0)
+    plain = jax.jit(
+        lambda key: jax.vmap(lambda k: jax.random.permutation(k, 2048))(jax.random.split(key, 4))
+    )
+    own = jax.jit(lambda key: shuffles(jax.random.bits(key, (4, 2048))))
+    return compare(lambda: plain(key), lambda: own(key), 100)
+
+
+def trainer(runs: int) -> tuple[Program, Any, Any]:
+    """A program, a state after its first iterations, and the keys of eight more."""
+    suite = gtr.suite("cartpole-offset-stationary")
+    problem = Problem(suite.environment, False, 10**6, 10**6, suite.config)
+    numbers = jax.tree.map(
+        lambda x: np.full(runs, x, np.float32), (gtr.method("ppo"), rates(suite.config))
+    )
+    program = Program(problem, *numbers, np.arange(runs))
+    state, _ = program.advance(program.place(program.begin(0)), 0, 1)
+    return program, state, numbers
+
+
+def many_seeds(runs: int) -> tuple[float, ...]:
+    program, state, (method, settings) = trainer(runs)
+    words = np.random.default_rng(0).integers(2**32, size=(runs, 64, 3, 2), dtype=np.uint32)
+    vectorised = jax.jit(
+        lambda state: jax.vmap(lambda *run: program._chunk(run, jnp.int32(1), jnp.int32(4)))(
+            state, method, settings, words
+        )
+    )
+    one_device = jax.device_put(jax.tree.map(np.asarray, state), jax.devices()[0])
+    return compare(lambda: vectorised(one_device), lambda: program.advance(state, 1, 4), 1)
+
+
+def compile_level() -> tuple[float, ...]:
+    program, state, numbers = trainer(1)
+    words = program.place(np.zeros((1, 64, 3, 2), np.uint32))
+    given = ((state, *program.place(numbers), words), jnp.int32(1), jnp.int32(16))
+    took, compiled = {}, {}
+    for level in (3, 1):
+        options = {"xla_backend_optimization_level": level}
+        lowered = jax.jit(program._advance, compiler_options=options).lower(*given)
+        began = time.perf_counter()
+        compiled[level] = lowered.compile()
+        took[level] = time.perf_counter() - began
+    first, second, ratio = compare(lambda: compiled[3](*given), lambda: compiled[1](*given), 1)
+    return took[3] * 1e3, took[1] * 1e3, took[3] / took[1], first, second, ratio
+
+
+def main() -> None:
+    jax.config.update("jax_enable_compilation_cache", False)
+    level = compile_level()
+    table = [
+        ("weight gradient 512 x 64 x 64: autodiff / `affine`", *weight_gradient(512, 64, 64)),
+        ("weight gradient 512 x 400 x 64: autodiff / `affine`", *weight_gradient(512, 400, 64)),
+        ("4 shuffles of 2,048: `jax.random.permutation` / `shuffles`", *shuffle()),
+        ("4 iterations of 8 seeds: vectorised / one a core", *many_seeds(8)),
+        ("compiling the trainer: LLVM level 3 / 1", *level[:3]),
+        ("16 iterations compiled so", *level[3:]),
+    ]
+    lines = [
+        f"{platform.system()} {platform.machine()}, {cpu_cores()} cores; Python "
+        f"{platform.python_version()}, jax {version('jax')}; medians over {ROUNDS} rounds in turns "
+        "(compilation: once).",
+        "",
+        "| what: ordinary / ours | ordinary, ms | ours, ms | ratio |",
+        "|---|---|---|---|",
+        *(f"| {name} | {a:.3g} | {b:.3g} | {ratio:.2f} |" for name, a, b, ratio in table),
+    ]
+    print("\n".join(lines))
+    readme = Path(__file__).with_name("README.md")
+    text = readme.read_text()
+    before, after = text.split(MARKERS[0])[0], text.split(MARKERS[1])[1]
+    body = "\n".join(lines)
+    readme.write_text(f"{before}{MARKERS[0]}\n{body}\n{MARKERS[1]}{after}")
+
+
+if __name__ == "__main__":
+    main()
