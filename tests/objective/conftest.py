@@ -1,20 +1,14 @@
-"""The three array libraries behind one face, and hypothesis without surprises."""
+"""The three array libraries behind one face."""
 
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-
-hypothesis.settings.register_profile(
-    "objective", derandomize=True, deadline=None, database=None, max_examples=25
-)
-hypothesis.settings.load_profile("objective")
 
 
 class NumPy:

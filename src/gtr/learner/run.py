@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -274,7 +274,7 @@ def _loop(
         held = held if found is None else found
     state = program.place(held)
     count, first = 1, True
-    with _stop_requests() as stopping:
+    with _stop_requests() as stopping, nullcontext() if store is None else closing(store):
         while done < total:
             began = time.monotonic()
             taken = min(count, total - done)
@@ -313,7 +313,6 @@ def _loop(
             first = False
     if store is None:
         return program.fetch(state), pd.concat(tables, ignore_index=True)
-    store.close()
     return program.fetch(state), store.read_metrics()
 
 
