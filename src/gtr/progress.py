@@ -55,7 +55,7 @@ class Display:
         self._done: dict[str, int] = {}
         self._returns: dict[str, float] = {}
         self._active: dict[str, None] = {}
-        self._pace: deque[tuple[float, int]] = deque([(clock(), 0)])
+        self._pace: deque[tuple[float, int]] = deque()
         self._spoken = clock()
 
     def __enter__(self) -> "Display":
@@ -96,17 +96,23 @@ class Display:
 
     @property
     def line(self) -> str:
-        """Share done, pace over all runs, time left, and each active arm with its return."""
+        """Share done, pace over all runs, time left, and each active arm with its return.
+
+        Only to be asked for once an arm has reported.
+        """
         done = sum(self._done.values())
         (began, before), (now, worked) = self._pace[0], self._pace[-1]
-        pace = (worked - before) / (now - began) if now > began else 0.0
-        left = _clock_time((self._total - done) / pace) + " left" if pace > 0 else "compiling"
+        speed = ["starting"]
+        if worked > before:
+            pace = (worked - before) / (now - began)
+            left = _clock_time((self._total - done) / pace)
+            speed = [f"{pace:,.0f} steps/s", f"{left} left"]
         arms = [
             f"{arm} return {self._returns[arm]:.4g}" if arm in self._returns else arm
             for arm in self._active
         ]
         share = 100 * done / self._total if self._total else 100.0
-        return "  ".join([f"{share:3.0f}%", f"{pace:,.0f} steps/s", left, *arms])
+        return "  ".join([f"{share:3.0f}%", *speed, *arms])
 
 
 def _clock_time(seconds: float) -> str:

@@ -58,7 +58,6 @@ def claim(path: Path, plan: dict[str, Any]) -> None:
     ]
     if differs:
         raise GTRError(
-            f"{path} is of other work (its {', '.join(differs)} "
-            f"{'differ' if len(differs) > 1 else 'differs'}); choose another directory, "
-            "or delete this one to start anew"
+            f"{path} is of other work (what differs: {', '.join(differs)}); "
+            "choose another directory, or delete this one to start anew"
         )

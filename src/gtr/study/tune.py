@@ -205,6 +205,8 @@ def read_tuned(path: Path | str) -> dict[str, Tuned]:
         GTRError: the file is missing or damaged.
     """
     path = Path(path)
+    if not path.is_file():
+        raise GTRError(f"{path} is missing: give the tuned.json that `gtr tune` wrote")
     document = read_json(path)
     try:
         return {

@@ -6,6 +6,7 @@ here imports JAX before a process has been given its share of the cores.
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -152,7 +153,7 @@ class _Crew:
         )
         try:
             process.start()
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, TypeError, pickle.PicklingError) as error:
             raise GTRError(
                 f"suite {task.suite.name!r} cannot be sent to another process ({error}); "
                 "define its `make` at a module's top level, or use workers=1"

@@ -1,0 +1,120 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gtr.errors import GTRError
+from gtr.learner.config import LearnerConfig
+from gtr.methods import method, names, numbers
+from gtr.study.tune import (
+    FIRST_SEED,
+    LEARNER,
+    METHOD,
+    LogUniform,
+    Tuned,
+    candidates,
+    read_tuned,
+    tune,
+    tuning_iterations,
+)
+from gtr.suites import suite, suites
+from tests.study.small import SMALL
+
+CONFIG = LearnerConfig()
+
+
+def test_every_method_gets_as_many_and_the_same_draws_of_what_it_shares() -> None:
+    drawn = {name: candidates(name, CONFIG, 9, draw=5) for name in names()}
+    for name, settings in drawn.items():
+        assert len(settings) == 9
+        assert settings[0].method == method(name)
+        assert settings[0].config == CONFIG
+        assert [one.config for one in settings] == [one.config for one in drawn["ppo"]]
+        for one, ppo in zip(settings, drawn["gtr"], strict=True):
+            if settings.index(one):
+                ours, theirs = numbers(one.method), numbers(ppo.method)
+                shared = ours.keys() & theirs.keys() & METHOD.keys()
+                assert {key: ours[key] for key in shared} == {key: theirs[key] for key in shared}
+    assert len({one.config for one in drawn["ppo"]}) == 9
+    assert len({one.method for one in drawn["gtr"]}) == 9
+
+
+def test_draws_repeat_and_a_larger_budget_only_adds() -> None:
+    few, many = candidates("gtr", CONFIG, 4, draw=1), candidates("gtr", CONFIG, 12, draw=1)
+    assert many[:4] == few
+    assert candidates("gtr", CONFIG, 4, draw=2)[1:] != few[1:]
+
+
+def test_only_epochs_is_static_so_each_method_has_few_programs() -> None:
+    settings = candidates("gtr", CONFIG, 40, draw=0)
+    assert {one.config.epochs for one in settings} == {2, 4, 8}
+    assert {numbers(one.method)["anchors"] for one in settings} == {8}
+
+
+def test_draws_stay_in_their_space() -> None:
+    random = np.random.default_rng(0)
+    drawn = np.array([LogUniform(0.01, 1.0, zero=0.25).draw(random) for _ in range(2000)])
+    positive = drawn[drawn > 0]
+    assert abs((drawn == 0).mean() - 0.25) < 0.04
+    assert positive.min() >= 0.01
+    assert positive.max() <= 1.0
+    assert abs(np.median(np.log10(positive)) + 1) < 0.1
+
+
+def test_tuning_sees_a_change_and_at_most_its_share() -> None:
+    for one in suites():
+        phases = tuning_iterations(one) / one.phase_iterations
+        assert phases >= 2
+        assert phases == 2 or phases <= 0.3 * one.phases + 0.5
+    assert tuning_iterations(suite("cartpole-offset")) == 3 * 78
+
+
+def test_budgets_are_equal_and_the_choice_is_the_best_and_repeats(tmp_path: Path) -> None:
+    options = {"configurations": 3, "seeds": 2, "draw": 4}
+    path = tune(SMALL, ["ppo", "spo"], directory=tmp_path / "a", **options)
+    table = pd.read_csv(tmp_path / "a" / "configurations.csv")
+    assert table.groupby("method").size().to_dict() == {"ppo": 3, "spo": 3}
+    steps = {}
+    for name in ("ppo", "spo"):
+        runs = pd.concat(map(pd.read_csv, (tmp_path / "a" / "runs" / name).glob("*/metrics.csv")))
+        steps[name] = len(runs)
+        assert set(runs["seed"]) == {FIRST_SEED, FIRST_SEED + 1}
+        assert set(runs["phase"]) == {0, 1}
+    assert steps["ppo"] == steps["spo"] == 3 * 2 * tuning_iterations(SMALL)
+    document = json.loads(path.read_text())
+    # The returns do not depend on what is done: all tie, and the defaults win.
+    assert table["score"].nunique() == 1
+    assert [one["configuration"] for one in document["methods"].values()] == [0, 0]
+
+    written = path.read_bytes()
+    worked = []
+    note = lambda *said: worked.append(said)  # noqa: E731
+    tune(SMALL, ["ppo", "spo"], directory=tmp_path / "a", **options, progress=note)
+    assert path.read_bytes() == written
+    assert not worked
+
+    with pytest.raises(GTRError, match=r"what differs: .*configurations"):
+        tune(SMALL, ["ppo", "spo"], directory=tmp_path / "a", configurations=4, seeds=2, draw=4)
+    setting = read_tuned(path)["ppo"].setting("ppo", SMALL.config)
+    assert setting == replace(candidates("ppo", SMALL.config, 1, 0)[0], label="ppo")
+
+
+def test_a_file_that_tune_did_not_write_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tuned.json"
+    with pytest.raises(GTRError, match="is missing"):
+        read_tuned(path)
+    for text in ("{}", '{"methods": [1]}', '{"methods": {"ppo": {"numbers": 3}}}'):
+        path.write_text(text)
+        with pytest.raises(GTRError, match="not what `gtr tune` writes"):
+            read_tuned(path)
+    with pytest.raises(GTRError, match="no number 'radius'"):
+        Tuned({"radius": 1.0}, {}).setting("ppo", CONFIG)
+
+
+def test_the_space_covers_the_numbers_of_every_method() -> None:
+    static = {"anchors", "every"}
+    assert {key for name in names() for key in numbers(method(name))} - static == set(METHOD)
+    assert "learning_rate" in LEARNER
