@@ -15,9 +15,10 @@ from gtr.networks.agent import Actor
 from gtr.networks.distributions import masked
 from gtr.objective import Anchor, Average, Initial, Recent, Stale
 
-# A snapshot is asked about one row in so many. The noise that this adds to the gradient is small
-# beside the advantages', since the pull of an anchor is bounded.
-_SELDOM = 2
+# A batch is split into so many groups, each asking one snapshot. Systematic sampling: in every
+# iteration each snapshot is asked by its share of the groups, give or take one.
+_GROUPS = 16
+_GOLDEN = 0.6180339887
 
 
 class Policy(eqx.Module):
@@ -90,14 +91,10 @@ def average_in(anchor: Anchor | None, kept: Kept | None, actor: Callable[[], Act
 
 
 class Opinion(NamedTuple):
-    """What the anchors say of a batch.
-
-    `parameters` are of K distributions a sample; `weights` are None where those are the anchor's
-    own, the same for all samples.
-    """
+    """What the anchors say of a batch: K of them for each sample, and their weights."""
 
     parameters: Float[Array, "n k p"]
-    weights: Float[Array, "n k"] | None
+    weights: Float[Array, " k"]
 
 
 def consult(
@@ -112,11 +109,10 @@ def consult(
 ) -> Opinion | None:
     """Asks the anchors about the samples of a batch, once.
 
-    Under `Recent`, the behaviour policy is asked about each sample, as its answer is known already,
-    and one snapshot about every second: rows take the snapshots in turn, another way round each
-    iteration, and a snapshot's weight grows by how much more seldom it is asked. A penalty is
-    linear in the anchors' kernels, so its average is the whole mixture's, at the cost of half a
-    pass however many anchors there are.
+    Under `Recent`, each sample is compared with the behaviour policy, whose answer is known
+    already, and with one snapshot, which is each of them with a probability in proportion to its
+    weight. A penalty is linear in the anchors' kernels, so its average is the whole mixture's, at
+    the cost of a single pass however many anchors there are.
 
     Args:
         anchor: the method's anchor.
@@ -130,32 +126,28 @@ def consult(
     if anchor is None:
         return None
     if kept is None:
-        return Opinion(behaviour[:, None], None)
+        return Opinion(behaviour[:, None], jnp.ones(1))
     policies = kept.policies
     if not isinstance(anchor, Recent):
         policy = jax.tree.map(lambda x: x[0], policies)
         if isinstance(anchor, Average):
             # an average of weights is no policy of the past: it sees what the present one sees
             policy = Policy(policy.actor, moments)
-        return Opinion(masked(policy(observation), mask)[:, None], None)
+        return Opinion(masked(policy(observation), mask)[:, None], jnp.ones(1))
 
-    rows, snapshots = observation.shape[0], anchor.count - 1
-    turns = -(-rows // (snapshots * _SELDOM))
-    whole = jnp.resize(observation, (turns * _SELDOM * snapshots, *observation.shape[1:]))
-    dealt = whole.reshape(turns, _SELDOM, snapshots, *observation.shape[1:])
-    asking = iteration % _SELDOM == jnp.arange(_SELDOM)
-    asked = (jnp.arange(snapshots) + iteration // _SELDOM) % snapshots
+    own = jnp.asarray(anchor.weights(), jnp.float32)
+    rows = observation.shape[0]
+    # Rows are dealt to the groups one by one, so that each group is a fair share of the batch.
+    each = -(-rows // _GROUPS)
+    dealt = jnp.resize(observation, (each, _GROUPS, *observation.shape[1:]))
+    turn = (jnp.arange(_GROUPS) + iteration) % _GROUPS
+    # The fractional parts of multiples of the golden ratio fill [0, 1) evenly.
+    place = (turn + (iteration * _GOLDEN) % 1.0) / _GROUPS
+    share = jnp.cumsum(own[1:]) / (1 - own[0])
+    asked = jnp.minimum(jnp.searchsorted(share, place, side="right"), anchor.count - 2)
     answers = lax.map(
         lambda given: jax.tree.map(lambda x: x[given[0]], policies)(given[1]),
-        (asked, jnp.moveaxis(dealt[:, iteration % _SELDOM], 1, 0)),
+        (asked, jnp.moveaxis(dealt, 1, 0)),
     )
-    # Rows that are not asked weigh nothing, so any answer will do for them.
-    one = jnp.broadcast_to(
-        jnp.moveaxis(answers, 0, 1)[:, None], (turns, _SELDOM, *answers.shape[:1], answers.shape[2])
-    )
-    one = masked(one.reshape(-1, answers.shape[2])[:rows], mask)
-    own = jnp.asarray(anchor.weights(), jnp.float32)
-    of_one = asking[:, None] * (own[1:][asked] * snapshots * _SELDOM)
-    of_one = jnp.tile(of_one.reshape(-1), turns)[:rows]
-    weights = jnp.stack([jnp.broadcast_to(own[0], of_one.shape), of_one], 1)
-    return Opinion(jnp.stack([behaviour, one], 1), weights)
+    one = masked(jnp.moveaxis(answers, 0, 1).reshape(each * _GROUPS, -1)[:rows], mask)
+    return Opinion(jnp.stack([behaviour, one], 1), jnp.stack([own[0], 1 - own[0]]))

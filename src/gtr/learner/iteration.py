@@ -231,7 +231,6 @@ def iterate(
         mask=mask,
         behaviour_log_prob=behaviour_log_prob,
         anchor_log_probs=anchor_log_probs,
-        anchor_weights=anchor_weights,
         anchor_parameters=exact,
         advantage=scaled.reshape(-1),
         target=targets.reshape(-1),
@@ -244,7 +243,7 @@ def iterate(
         observations if state.moments is None else state.moments.normalise(observations),
         samples,
         order_bits,
-        objective=Objective(method, state.stiffness, distribution, rates.entropy),
+        objective=Objective(method, anchor_weights, state.stiffness, distribution, rates.entropy),
         config=config,
         rates=rates,
     )

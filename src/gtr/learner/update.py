@@ -26,7 +26,6 @@ class Samples(NamedTuple):
     mask: Bool[Array, "n a"] | None
     behaviour_log_prob: Float[Array, " n"]
     anchor_log_probs: Float[Array, "n k"] | None
-    anchor_weights: Float[Array, "n k"] | None
     anchor_parameters: Float[Array, "n k p"] | None
     advantage: Float[Array, " n"]
     target: Float[Array, " n"]
@@ -46,6 +45,7 @@ class Objective(NamedTuple):
     """The losses of a minibatch, as functions of the networks."""
 
     method: Method
+    anchor_weights: Float[Array, " k"] | None
     stiffness: Float[Array, ""] | None
     distribution: Distribution
     entropy: Float[Array, ""]
@@ -63,7 +63,7 @@ class Objective(NamedTuple):
             log_prob=self.distribution.log_prob(parameters, samples.action),
             behaviour_log_prob=samples.behaviour_log_prob,
             anchor_log_probs=samples.anchor_log_probs,
-            anchor_weights=samples.anchor_weights,
+            anchor_weights=self.anchor_weights,
             advantage=samples.advantage,
             divergence=divergence,
             stiffness=self.stiffness,

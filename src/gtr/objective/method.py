@@ -105,9 +105,9 @@ def evaluate(
         advantage: (...).
         anchor_log_probs: (..., K) log anchor_k(a|s), nats, newest first. Not needed for the
             `Behaviour` anchor, nor by an exact divergence.
-        anchor_weights: (K,), or (..., K) where each sample is compared with some of the anchors
-            only; the anchor's own weights where None. Penalties and kernels are linear in them, so
-            weights that are right on average give the mixture's penalty on average.
+        anchor_weights: (K,), summing to 1, where each sample is compared with some of the anchors
+            only; the anchor's own weights where None. Penalties and kernels are linear in the
+            weights, so anchors drawn by their weights give the mixture's penalty on average.
         divergence: (..., K) KL(anchor_k || policy), nats; for an "exact" method only.
         stiffness: replaces the penalty's, as an adaptive coefficient does.
 
