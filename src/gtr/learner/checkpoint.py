@@ -1,6 +1,6 @@
 """Checkpoints: a pytree of arrays in one safetensors file, written whole or not at all.
 
-A file's header says what it is, of which run, and the checksum of its arrays. The newest whole file
+A file's header says what it is, of which run, and the checksum of all of it. The newest whole file
 is the one that counts; the one before it is kept, so that a file damaged after it was written costs
 minutes and not the run.
 """
@@ -52,8 +52,8 @@ def write(
         "iteration": str(iteration),
         "metrics_bytes": str(metrics_bytes),
         "fingerprint": fingerprint,
-        "checksum": _checksum(arrays),
     }
+    header["checksum"] = _checksum(arrays, header)
     path = directory / f"{iteration:09d}.safetensors"
     write_whole(path, save(arrays, header))
     for old in sorted(directory.glob("*.safetensors"))[:-_KEPT]:
@@ -136,13 +136,13 @@ def _read(path: Path, like: Any, fingerprint: str) -> Checkpoint:
             f"{path} is no checkpoint of this version of gtr; "
             "move it away, or choose another directory"
         )
+    if header.pop("checksum", None) != _checksum(arrays, header):
+        raise _Damaged("its checksum does not match")
     if header["fingerprint"] != fingerprint:
         raise GTRError(
             f"{path} belongs to a run with another configuration; choose another directory, "
             "or delete this one to start anew"
         )
-    if header["checksum"] != _checksum(arrays):
-        raise _Damaged("its checksum does not match")
     wanted = _named(like)
     shapes = {name: (x.shape, str(x.dtype)) for name, x in wanted.items()}
     if {name: (x.shape, str(x.dtype)) for name, x in arrays.items()} != shapes:
@@ -158,15 +158,15 @@ def _named(tree: Any) -> dict[str, Any]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     named = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
     return {
-        name: leaf if isinstance(leaf, jax.ShapeDtypeStruct) else np.ascontiguousarray(leaf)
+        name: leaf if isinstance(leaf, jax.ShapeDtypeStruct) else np.asarray(leaf, order="C")
         for name, leaf in named.items()
     }
 
 
-def _checksum(arrays: dict[str, np.ndarray]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def _checksum(arrays: dict[str, np.ndarray], header: dict[str, str]) -> str:
+    digest = hashlib.blake2b(json.dumps(header, sort_keys=True).encode(), digest_size=16)
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())
-        digest.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -1,5 +1,6 @@
 """What a run tells while it trains: rows of metrics.csv, and scalars for TensorBoard."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,9 @@ class MetricsFile:
             raise unwritable(self.path, error) from error
 
     def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+        """Closes the file; what could not be written has been told of already."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 class TensorBoard:
@@ -67,7 +69,8 @@ class TensorBoard:
     def __init__(self, directory: Path, seeds: list[int], *, next_step: int) -> None:
         from tensorboardX import SummaryWriter
 
-        purge = next_step if next_step > 0 else None
+        # what is at the purge's step goes too, and the last step before the cut is to stay
+        purge = next_step + 1 if next_step > 0 else None
         self._writers = {
             seed: SummaryWriter(str(directory / f"seed-{seed}"), purge_step=purge) for seed in seeds
         }

@@ -243,7 +243,7 @@ class _Store:
         try:
             held = json.loads(path.read_text())
             held.pop("versions", None)
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, AttributeError, TypeError) as error:
             raise GTRError(
                 f"{path} cannot be read ({error}); delete the directory to start the run anew"
             ) from error

@@ -1,0 +1,225 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gtr.learner.anchors import (
+    Policy,
+    average_in,
+    consult,
+    keep_from_start,
+    snapshots,
+    take_snapshot,
+)
+from gtr.learner.normalisation import no_moments
+from gtr.networks.agent import build_agent
+from gtr.networks.architectures import MLP
+from gtr.networks.distributions import Categorical, masked
+from gtr.objective import Average, Behaviour, Gaussian, Initial, Recent, Stale
+
+NONE_KEPT = [None, Behaviour(), Recent(count=1)]
+DISTRIBUTION = Categorical(4)
+
+
+def labelled(label):
+    """A policy whose only number says which iteration's it is."""
+    return Policy(jnp.float32([label]), None)
+
+
+def labels(kept):
+    return np.asarray(kept.policies.actor)[:, 0].tolist()
+
+
+def simulate(anchor, iterations):
+    """What is kept after each iteration, if iteration i's batch is collected by policy i."""
+    kept = keep_from_start(anchor, labelled(0.0))
+    seen = []
+    for i in range(iterations):
+        kept = take_snapshot(anchor, kept, labelled(float(i)), jnp.int32(i))
+        seen.append(labels(kept))
+    return seen
+
+
+@pytest.mark.parametrize("anchor", NONE_KEPT, ids=str)
+def test_nothing_is_kept_where_the_behaviour_policy_is_enough(anchor):
+    assert snapshots(anchor) == 0
+    kept = keep_from_start(anchor, labelled(0.0))
+    assert kept is None
+    assert take_snapshot(anchor, kept, labelled(1.0), jnp.int32(0)) is None
+    assert average_in(anchor, kept, lambda: labelled(1.0).actor) is None
+
+
+def test_recent_keeps_a_snapshot_every_few_iterations_newest_first():
+    seen = simulate(Recent(count=4, every=2), 8)
+    assert seen[0] == [0, 0, 0]
+    assert seen[1] == [0, 0, 0]
+    assert seen[2] == seen[3] == [2, 0, 0]
+    assert seen[4] == seen[5] == [4, 2, 0]
+    # the first fell out
+    assert seen[6] == seen[7] == [6, 4, 2]
+
+
+def test_recent_holds_before_a_batch_only_policies_that_are_older_than_it():
+    """A snapshot of the behaviour policy itself would be the behaviour anchor twice."""
+    seen = simulate(Recent(count=3, every=1), 6)
+    for i in range(1, 6):
+        assert max(seen[i - 1]) == i - 1
+
+
+def test_stale_holds_one_policy_for_a_while():
+    seen = simulate(Stale(every=3), 7)
+    assert seen == [[0], [0], [0], [3], [3], [3], [6]]
+
+
+def test_initial_holds_the_first_for_good():
+    assert simulate(Initial(), 5) == [[0]] * 5
+
+
+def test_average_is_its_documented_formula():
+    anchor = Average(decay=0.8)
+    kept = keep_from_start(anchor, labelled(10.0))
+    average, total = 10.0, 1.0
+    for weight in (20.0, -5.0, 3.0, 3.0):
+        kept = take_snapshot(anchor, kept, labelled(99.0), jnp.int32(0))
+        kept = average_in(anchor, kept, lambda weight=weight: jnp.float32([weight]))
+        later = 0.8 * total + 1
+        average, total = average * (0.8 * total / later) + weight / later, later
+        assert labels(kept) == [pytest.approx(average, rel=1e-5)]
+        assert kept.total == pytest.approx(total, rel=1e-6)
+    # unbiased: an average of equal weights is that weight
+    flat = keep_from_start(anchor, labelled(4.0))
+    for _ in range(5):
+        flat = average_in(anchor, flat, lambda: jnp.float32([4.0]))
+    assert labels(flat) == [pytest.approx(4.0, rel=1e-6)]
+
+
+def policy(seed, moments=None):
+    rng = np.random.default_rng(seed)
+    actor, _ = build_agent(rng, MLP((6,)), (3,), DISTRIBUTION)
+    head = rng.standard_normal(actor.network.head.weight.shape).astype(np.float32)
+    return Policy(eqx.tree_at(lambda one: one.network.head.weight, actor, head), moments)
+
+
+def some_moments(seed):
+    rows = 3 + 2 * np.random.default_rng(seed).standard_normal((50, 3), np.float32)
+    return no_moments((3,)).update(jnp.asarray(rows))
+
+
+def ask(anchor, kept, observation, behaviour, mask=None, moments=None, iteration=0):
+    return jax.jit(
+        lambda kept, iteration: consult(
+            anchor,
+            kept,
+            behaviour=behaviour,
+            moments=moments,
+            observation=observation,
+            mask=mask,
+            iteration=iteration,
+        )
+    )(kept, jnp.int32(iteration))
+
+
+def batch(rows, seed=0):
+    rng = np.random.default_rng(seed)
+    observation = rng.standard_normal((rows, 3), np.float32)
+    mask = rng.random((rows, 4)) < 0.7
+    mask[:, 0] = True
+    return jnp.asarray(observation), masked(policy(100)(observation), mask), jnp.asarray(mask)
+
+
+@pytest.mark.parametrize("anchor", NONE_KEPT[1:], ids=str)
+def test_the_behaviour_policy_speaks_for_itself(anchor):
+    observation, behaviour, mask = batch(10)
+    opinion = ask(anchor, None, observation, behaviour, mask)
+    np.testing.assert_array_equal(opinion.parameters[:, 0], behaviour)
+    assert opinion.parameters.shape == (10, 1, 4)
+    assert opinion.weights is None
+    assert ask(None, None, observation, behaviour, mask) is None
+
+
+@pytest.mark.parametrize("anchor", [Stale(), Initial()], ids=str)
+def test_one_old_policy_is_asked_through_the_normalisation_of_its_time(anchor):
+    old = policy(1, some_moments(1))
+    observation, behaviour, mask = batch(10)
+    kept = keep_from_start(anchor, old)
+    opinion = ask(anchor, kept, observation, behaviour, mask, moments=some_moments(2))
+    normal = old.moments.normalise(observation)
+    np.testing.assert_allclose(
+        opinion.parameters[:, 0], masked(old.actor(normal), mask), rtol=1e-4, atol=1e-5
+    )
+    assert opinion.parameters.shape == (10, 1, 4)
+
+
+def test_an_average_of_weights_sees_what_the_present_policy_sees():
+    old, present = policy(1, some_moments(1)), some_moments(2)
+    observation, behaviour, mask = batch(10)
+    kept = keep_from_start(Average(), old)
+    opinion = ask(Average(), kept, observation, behaviour, mask, moments=present)
+    np.testing.assert_allclose(
+        opinion.parameters[:, 0],
+        masked(old.actor(present.normalise(observation)), mask),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def a_past(count):
+    """A Recent anchor with `count - 1` different snapshots, and these, newest first."""
+    anchor = Recent(count=count, every=1, decay=0.7)
+    taken = [policy(i + 1, some_moments(i)) for i in range(count - 1)]
+    kept = keep_from_start(anchor, taken[0])
+    for i, one in enumerate(taken):
+        kept = take_snapshot(anchor, kept, jax.tree.map(jnp.asarray, one), jnp.int32(i))
+    return anchor, kept, taken[::-1]
+
+
+@pytest.mark.parametrize("rows", [32, 30, 7, 3])
+@pytest.mark.parametrize("iteration", [0, 1, 9])
+def test_recent_asks_the_behaviour_policy_and_at_times_a_snapshot(rows, iteration):
+    anchor, kept, newest_first = a_past(5)
+    observation, behaviour, mask = batch(rows)
+    opinion = ask(anchor, kept, observation, behaviour, mask, iteration=iteration)
+    assert opinion.parameters.shape == (rows, 2, 4)
+    assert opinion.weights.shape == (rows, 2)
+    np.testing.assert_array_equal(opinion.parameters[:, 0], behaviour)
+    own = np.asarray(anchor.weights())
+    np.testing.assert_allclose(opinion.weights[:, 0], own[0], rtol=1e-5)
+    every = np.stack([masked(one(observation), mask) for one in newest_first])
+    asked = np.flatnonzero(opinion.weights[:, 1])
+    assert len(asked) == pytest.approx(rows / 2, abs=4)
+    for row in asked:
+        matches = [
+            k
+            for k in range(4)
+            if np.allclose(every[k, row], opinion.parameters[row, 1], rtol=1e-4, atol=1e-5)
+        ]
+        assert len(matches) == 1
+        # each is asked about one row in eight, so its weight is eight times the mixture's
+        assert opinion.weights[row, 1] == pytest.approx(8 * own[1 + matches[0]], rel=1e-5)
+    if rows == 32:
+        # the weights of a whole batch are those of the mixture
+        np.testing.assert_allclose(np.mean(opinion.weights[:, 1]), own[1:].sum(), rtol=1e-5)
+
+
+def test_over_iterations_recents_penalty_is_that_of_the_whole_mixture():
+    anchor, kept, newest_first = a_past(5)
+    observation, behaviour, mask = batch(32)
+    present = masked(policy(200)(observation), mask)
+    action = jnp.argmax(behaviour, -1).astype(jnp.int32)
+    penalty = Gaussian(stiffness=1.0, radius=1.5)
+
+    def held(parameters, weights):
+        log_ratios = DISTRIBUTION.log_prob(present, action)[:, None] - DISTRIBUTION.log_prob(
+            parameters, action[:, None]
+        )
+        return np.asarray(penalty(0.5 * log_ratios**2, weights))
+
+    everyone = jnp.stack([behaviour, *(masked(one(observation), mask) for one in newest_first)], 1)
+    whole = held(everyone, jnp.asarray(anchor.weights(), jnp.float32))
+    sampled = [
+        held(*ask(anchor, kept, observation, behaviour, mask, iteration=i)) for i in range(8)
+    ]
+    # each sample meets each snapshot equally often as iterations pass
+    np.testing.assert_allclose(np.mean(sampled, 0), whole, rtol=1e-3, atol=1e-4)
+    assert np.abs(sampled[0] - whole).max() > 1e-3
