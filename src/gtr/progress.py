@@ -56,7 +56,8 @@ class Display:
         self._returns: dict[str, float] = {}
         self._active: dict[str, None] = {}
         self._pace: deque[tuple[float, int]] = deque()
-        self._spoken = clock()
+        self._spoken = self._heard = clock()
+        self._working = 0.0
 
     def __enter__(self) -> "Display":
         if self._bar is not None:
@@ -75,7 +76,12 @@ class Display:
     def __call__(self, arm: str, status: "Status") -> None:
         """Takes note of how far an arm is."""
         done = status.done * status.runs
-        # What an earlier call of the command had done says nothing of the pace.
+        now = self._clock()
+        # What an earlier call of the command had done says nothing of the pace, nor does the wait
+        # for an arm's first word, which is compilation.
+        if arm in self._first:
+            self._working += now - self._heard
+        self._heard = now
         self._first.setdefault(arm, done)
         self._done[arm] = done
         if status.done < status.total:
@@ -84,9 +90,8 @@ class Display:
             self._active.pop(arm, None)
         if math.isfinite(status.recent_return):
             self._returns[arm] = status.recent_return
-        now = self._clock()
-        self._pace.append((now, sum(self._done.values()) - sum(self._first.values())))
-        while len(self._pace) > 2 and self._pace[1][0] < now - _PACE_SECONDS:
+        self._pace.append((self._working, sum(self._done.values()) - sum(self._first.values())))
+        while len(self._pace) > 2 and self._pace[1][0] < self._working - _PACE_SECONDS:
             self._pace.popleft()
         if self._bar is not None:
             self._bar.update(self._task, completed=sum(self._done.values()), description=self.line)
