@@ -134,7 +134,7 @@ def test_the_behaviour_policy_speaks_for_itself(anchor):
     opinion = ask(anchor, None, observation, behaviour, mask)
     np.testing.assert_array_equal(opinion.parameters[:, 0], behaviour)
     assert opinion.parameters.shape == (10, 1, 4)
-    assert opinion.weights is None
+    np.testing.assert_array_equal(opinion.weights, [1.0])
     assert ask(None, None, observation, behaviour, mask) is None
 
 
@@ -174,37 +174,64 @@ def a_past(count):
     return anchor, kept, taken[::-1]
 
 
-@pytest.mark.parametrize("rows", [32, 30, 7, 3])
-@pytest.mark.parametrize("iteration", [0, 1, 9])
-def test_recent_asks_the_behaviour_policy_and_at_times_a_snapshot(rows, iteration):
-    anchor, kept, newest_first = a_past(5)
-    observation, behaviour, mask = batch(rows)
-    opinion = ask(anchor, kept, observation, behaviour, mask, iteration=iteration)
-    assert opinion.parameters.shape == (rows, 2, 4)
-    assert opinion.weights.shape == (rows, 2)
-    np.testing.assert_array_equal(opinion.parameters[:, 0], behaviour)
-    own = np.asarray(anchor.weights())
-    np.testing.assert_allclose(opinion.weights[:, 0], own[0], rtol=1e-5)
-    every = np.stack([masked(one(observation), mask) for one in newest_first])
-    asked = np.flatnonzero(opinion.weights[:, 1])
-    assert len(asked) == pytest.approx(rows / 2, abs=4)
-    for row in asked:
-        matches = [
-            k
-            for k in range(4)
-            if np.allclose(every[k, row], opinion.parameters[row, 1], rtol=1e-4, atol=1e-5)
-        ]
-        assert len(matches) == 1
-        # each is asked about one row in eight, so its weight is eight times the mixture's
-        assert opinion.weights[row, 1] == pytest.approx(8 * own[1 + matches[0]], rel=1e-5)
-    if rows == 32:
-        # the weights of a whole batch are those of the mixture
-        np.testing.assert_allclose(np.mean(opinion.weights[:, 1]), own[1:].sum(), rtol=1e-5)
+ITERATIONS = 512
 
 
-def test_over_iterations_recents_penalty_is_that_of_the_whole_mixture():
+@pytest.fixture(scope="module")
+def consulted():
+    """What the anchors of `a_past` say of one batch in many iterations, all in one program."""
     anchor, kept, newest_first = a_past(5)
-    observation, behaviour, mask = batch(32)
+    observation, behaviour, mask = batch(30)
+
+    def one(iteration):
+        return consult(
+            anchor,
+            kept,
+            behaviour=behaviour,
+            moments=None,
+            observation=observation,
+            mask=mask,
+            iteration=iteration,
+        )
+
+    opinions = jax.jit(jax.vmap(one))(jnp.arange(ITERATIONS))
+    everyone = [behaviour, *(masked(old(observation), mask) for old in newest_first)]
+    return anchor, opinions, np.stack(everyone, 1)
+
+
+def whom(opinions, everyone):
+    """The number, 1 for the newest, of the snapshot asked: (iterations, rows)."""
+    distance = np.abs(np.asarray(opinions.parameters)[:, :, 1, None] - everyone[None, :, 1:])
+    assert (distance.max(-1).min(-1) < 1e-4).all()
+    return 1 + distance.max(-1).argmin(-1)
+
+
+def test_recent_asks_the_behaviour_policy_and_one_snapshot_a_sample(consulted):
+    anchor, opinions, everyone = consulted
+    assert opinions.parameters.shape == (ITERATIONS, 30, 2, 4)
+    behaviour = np.broadcast_to(everyone[:, 0], (ITERATIONS, 30, 4))
+    np.testing.assert_array_equal(opinions.parameters[:, :, 0], behaviour)
+    newest = anchor.weights()[0]
+    np.testing.assert_allclose(
+        opinions.weights, np.tile([newest, 1 - newest], (ITERATIONS, 1)), rtol=1e-5
+    )
+    assert set(whom(opinions, everyone).ravel()) == {1, 2, 3, 4}
+
+
+def test_recent_asks_each_snapshot_as_often_as_it_weighs(consulted):
+    anchor, opinions, everyone = consulted
+    asked = whom(opinions, everyone)
+    shares = anchor.weights()[1:] / anchor.weights()[1:].sum()
+    for k, share in enumerate(shares, start=1):
+        # every row over the iterations, and every iteration over the rows
+        np.testing.assert_allclose((asked == k).mean(0), share, atol=0.04)
+        np.testing.assert_allclose((asked == k).mean(1), share, atol=0.2)
+        assert (asked == k).mean() == pytest.approx(share, abs=0.01)
+
+
+def test_over_iterations_recents_penalty_is_that_of_the_whole_mixture(consulted):
+    anchor, opinions, everyone = consulted
+    observation, behaviour, mask = batch(30)
     present = masked(policy(200)(observation), mask)
     action = jnp.argmax(behaviour, -1).astype(jnp.int32)
     penalty = Gaussian(stiffness=1.0, radius=1.5)
@@ -213,13 +240,29 @@ def test_over_iterations_recents_penalty_is_that_of_the_whole_mixture():
         log_ratios = DISTRIBUTION.log_prob(present, action)[:, None] - DISTRIBUTION.log_prob(
             parameters, action[:, None]
         )
-        return np.asarray(penalty(0.5 * log_ratios**2, weights))
+        return penalty(0.5 * log_ratios**2, weights)
 
-    everyone = jnp.stack([behaviour, *(masked(one(observation), mask) for one in newest_first)], 1)
-    whole = held(everyone, jnp.asarray(anchor.weights(), jnp.float32))
-    sampled = [
-        held(*ask(anchor, kept, observation, behaviour, mask, iteration=i)) for i in range(8)
-    ]
-    # each sample meets each snapshot equally often as iterations pass
-    np.testing.assert_allclose(np.mean(sampled, 0), whole, rtol=1e-3, atol=1e-4)
-    assert np.abs(sampled[0] - whole).max() > 1e-3
+    whole = held(jnp.asarray(everyone), jnp.asarray(anchor.weights(), jnp.float32))
+    sampled = np.asarray(jax.vmap(held)(*opinions))
+    np.testing.assert_allclose(sampled.mean(0), whole, atol=0.03)
+    assert np.abs(sampled[0] - whole).max() > 0.1
+
+
+@pytest.mark.parametrize("rows", [1, 3, 7])
+def test_recent_serves_batches_smaller_than_its_snapshots(rows):
+    anchor, kept, newest_first = a_past(9)
+    observation, behaviour, mask = batch(rows)
+    opinion = ask(anchor, kept, observation, behaviour, mask, iteration=5)
+    everyone = np.stack([masked(old(observation), mask) for old in newest_first])
+    near = np.abs(everyone - np.asarray(opinion.parameters)[None, :, 1]).max(-1) < 1e-4
+    assert near.any(0).all()
+
+
+@pytest.mark.parametrize("iteration", [0, 10**6, 10**8])
+def test_recent_serves_long_trainings_and_weights_that_vanish(iteration):
+    _, kept, _ = a_past(3)
+    observation, behaviour, mask = batch(16)
+    forgetful = Recent(count=3, every=1, decay=jnp.float32(1e-30))
+    opinion = ask(forgetful, kept, observation, behaviour, mask, iteration=iteration)
+    assert np.isfinite(opinion.parameters).all()
+    np.testing.assert_allclose(opinion.weights, [1, 0], atol=1e-6)
