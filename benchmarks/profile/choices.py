@@ -20,8 +20,8 @@ import numpy as np
 
 import gtr
 from gtr.learner.config import rates
-from gtr.learner.iteration import Problem
 from gtr.learner.program import Program
+from gtr.learner.state import Problem
 from gtr.learner.update import shuffles
 from gtr.networks.layers import affine
 from gtr.runtime import cpu_cores

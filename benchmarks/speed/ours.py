@@ -12,8 +12,8 @@ from settings import GYMNAX_NAMES, PPOSettings
 import gtr
 from gtr.environments.gymnax_adapter import Gymnax
 from gtr.learner.config import rates
-from gtr.learner.iteration import Problem
 from gtr.learner.program import CAPACITY, Program
+from gtr.learner.state import Problem
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gtr.environments.corner_switch import CornerSwitch
 from gtr.learner.config import LearnerConfig
-from gtr.learner.iteration import Problem
+from gtr.learner.state import Problem
 from gtr.networks.architectures import MLP
 from gtr.suites import Suite
 

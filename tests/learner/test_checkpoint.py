@@ -12,7 +12,8 @@ from safetensors.numpy import save_file
 
 import gtr.learner.run
 from gtr.errors import GTRError
-from gtr.learner.checkpoint import read_newest, write, write_whole
+from gtr.files import write_whole
+from gtr.learner.checkpoint import read_newest, write
 from gtr.learner.run import train
 from gtr.methods import method
 from tests.learner.problems import TINY, assert_same, checkpoints, small_suite

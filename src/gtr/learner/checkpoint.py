@@ -5,10 +5,8 @@ is the one that counts; the one before it is kept, so that a file damaged after 
 minutes and not the run.
 """
 
-import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from gtr.errors import GTRError
+from gtr.files import write_whole
 
 _FORMAT = "gtr-checkpoint-1"
 _KEPT = 2
@@ -90,34 +89,6 @@ def read_newest(
             "delete the run's directory to start it anew"
         )
     return None, refusals
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that a reader finds the old content or the new, whatever happens between.
-
-    Raises:
-        GTRError: if it cannot be written; the old content is untouched.
-    """
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise unwritable(path, error) from error
-
-
-def unwritable(path: Path, error: OSError) -> GTRError:
-    """The one line for a file that cannot be written."""
-    return GTRError(
-        f"cannot write {path}: {error.strerror or error}; free space or choose another directory, "
-        "then run the same command again to continue"
-    )
 
 
 class _Damaged(Exception):

@@ -109,6 +109,9 @@ def check(config: LearnerConfig) -> None:
     scales = get_args(LearnerConfig.__annotations__["advantage_scale"])
     if config.advantage_scale not in scales:
         raise GTRError(f"advantage_scale is {config.advantage_scale!r}; give one of {scales}")
+    for name in _SWITCHES:
+        if not isinstance(getattr(config, name), bool):
+            raise GTRError(f"{name} is {getattr(config, name)!r}; give True or False")
     batch = config.environments * config.rollout_length
     if batch % config.minibatches:
         raise GTRError(
@@ -117,6 +120,7 @@ def check(config: LearnerConfig) -> None:
         )
 
 
+_SWITCHES = ("anneal", "normalise_observations", "normalise_rewards", "squash_actions")
 _WHOLE = {"environments": 1, "rollout_length": 1, "epochs": 0, "minibatches": 1}
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "learning_rate": ("from 0 on, finite", lambda x: 0 <= x < math.inf),

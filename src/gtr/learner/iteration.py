@@ -6,144 +6,23 @@ Nothing here is kept between iterations but the state, and all randomness comes 
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 
-from gtr.environments.protocol import Environment
 from gtr.learner import tracking
 from gtr.learner.advantages import generalised_advantages, update_scale
-from gtr.learner.anchors import Policy, consult, keep_from_start, take_snapshot
-from gtr.learner.config import LearnerConfig, Rates
-from gtr.learner.normalisation import Moments, no_moments
-from gtr.learner.rollout import Batch, Episodes, collect
-from gtr.learner.tracking import Track
-from gtr.learner.update import Objective, Samples, Trained, flat, optimiser, update
-from gtr.networks.agent import build_agent
-from gtr.networks.distributions import Distribution, distribution_for
+from gtr.learner.anchors import Policy, consult, take_snapshot
+from gtr.learner.config import Rates
+from gtr.learner.faults import look_for_faults
+from gtr.learner.normalisation import Moments
+from gtr.learner.rollout import Batch, collect
+from gtr.learner.state import Keys, Problem, RunState
+from gtr.learner.update import Objective, Samples, update
 from gtr.objective import Method, adapt
-
-# What is looked at for NaN and Inf, in the order in which it is computed: the first is the culprit.
-WATCHED = (
-    "observation",
-    "reward",
-    "policy output",
-    "value",
-    "advantage",
-    "policy loss",
-    "value loss",
-    "policy gradient",
-    "value gradient",
-    "parameters",
-)
-
-
-class Keys(NamedTuple):
-    """The randomness of one iteration of one run, made of its seed and its number alone.
-
-    A state therefore carries no random key, and methods run on the same seed meet the same
-    schedule of changes.
-    """
-
-    schedule: PRNGKeyArray
-    environment: PRNGKeyArray
-    agent: PRNGKeyArray
-
-
-def key_words(seed: int, iterations: range) -> UInt32[np.ndarray, "iterations 3 2"]:
-    """The words of the `Keys` of some iterations; hashed on the host, which compiles nothing."""
-    schedule = np.random.SeedSequence([seed]).generate_state(2)
-    return np.stack(
-        [
-            np.concatenate([schedule, np.random.SeedSequence([seed, i]).generate_state(4)])
-            for i in iterations
-        ]
-    ).reshape(-1, 3, 2)
-
-
-class RunState(eqx.Module):
-    """All that a run carries from one iteration to the next; checkpointing it is saving it."""
-
-    trained: Trained
-    moments: Moments | None
-    reward_moments: Moments | None
-    discounted: Float[Array, " e"]
-    advantage_square: Float[Array, ""]
-    stiffness: Float[Array, ""] | None
-    episodes: Episodes
-    track: Track
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is static in a run: the environment, the schedule, the configuration."""
-
-    environment: Environment
-    changing: bool
-    phase_iterations: int
-    iterations: int
-    config: LearnerConfig
-
-    @property
-    def batch(self) -> int:
-        """Environment steps of one run in an iteration."""
-        return self.config.environments * self.config.rollout_length
-
-    @property
-    def distribution(self) -> Distribution:
-        """The distribution over the environment's actions."""
-        return distribution_for(self.environment.action_space, squash=self.config.squash_actions)
-
-    def world(self, key: PRNGKeyArray, phase: Int[Array, ""]) -> Any:
-        """The world's parameters in a phase of the schedule drawn from `key`."""
-        return self.environment.world(key, phase if self.changing else jnp.int32(0))
-
-
-def begin(problem: Problem, method: Method, rates: Rates, seed: int, phase: int) -> RunState:
-    """The state before a phase's first iteration, as host arrays: everything fresh.
-
-    It is made by NumPy, so that nothing is compiled for it. Its episodes are blank: the first
-    iteration of a phase begins others.
-    """
-    config, environment, distribution = problem.config, problem.environment, problem.distribution
-    rng = np.random.default_rng([seed, phase])
-    actor, critic = build_agent(rng, config.network, environment.observation_shape, distribution)
-    moments = no_moments(environment.observation_shape) if config.normalise_observations else None
-    copies = config.environments
-    tx = optimiser(rates)
-    stiffness = None
-    if method.target_kl is not None and method.penalty is not None:
-        stiffness = np.float32(method.penalty.stiffness)
-    state, observation = jax.eval_shape(
-        lambda: environment.reset(jax.random.key(0), problem.world(jax.random.key(0), jnp.int32(0)))
-    )
-    return RunState(
-        trained=Trained(
-            actor,
-            critic,
-            *(_zeros(jax.eval_shape(lambda x: tx.init(flat(x)), x)) for x in (actor, critic)),
-            keep_from_start(method.anchor, Policy(actor, moments)),
-        ),
-        moments=moments,
-        reward_moments=no_moments(()) if config.normalise_rewards else None,
-        discounted=np.zeros(copies, np.float32),
-        advantage_square=np.float32(0),
-        stiffness=stiffness,
-        episodes=Episodes(
-            _zeros(state, copies),
-            _zeros(observation, copies),
-            np.zeros(copies, np.float32),
-            np.zeros(copies, np.float32),
-        ),
-        track=tracking.no_track(observation, distribution.outputs + distribution.free),
-    )
 
 
 def iterate(
@@ -271,10 +150,10 @@ def iterate(
             "learning_rate": jnp.asarray(rates.learning_rate, jnp.float32),
         }
     )
-    bad_steps = ~_finite(batch.successor, 1) | ~_finite(batch.reward, 1)
-    parts = (
+    measures |= look_for_faults(
         batch.successor,
         batch.reward,
+        # in the order of `WATCHED`
         batch.parameters,
         values,
         advantages,
@@ -284,9 +163,6 @@ def iterate(
         measures["value_grad_norm"],
         (weight_norm, optax.tree.norm(trained.critic)),
     )
-    bad = [~jnp.all(jnp.array([_finite(x, 0) for x in jax.tree.leaves(part)])) for part in parts]
-    measures["faults"] = sum(flag.astype(jnp.int32) << bit for bit, flag in enumerate(bad))
-    measures["fault_step"] = jnp.argmax(bad_steps)
     return RunState(
         trained=trained,
         moments=moments,
@@ -314,18 +190,8 @@ def _randomness(
     return uniform.reshape(shape), order.reshape(config.epochs, problem.batch)
 
 
-def _zeros(shapes: Any, *leading: int) -> Any:
-    return jax.tree.map(lambda x: np.zeros((*leading, *x.shape), x.dtype), shapes)
-
-
 def _rows(x: Array) -> Array:
     return x.reshape(-1, *x.shape[2:])
-
-
-def _finite(x: Array, leading: int) -> Array:
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        return jnp.ones(x.shape[:leading], bool)
-    return jnp.all(jnp.isfinite(x), axis=tuple(range(leading, x.ndim)))
 
 
 def _scaled_rewards(

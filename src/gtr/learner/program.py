@@ -18,7 +18,8 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Int
 
 from gtr.learner.config import Rates
-from gtr.learner.iteration import Keys, Problem, RunState, begin, iterate, key_words
+from gtr.learner.iteration import iterate
+from gtr.learner.state import Keys, Problem, RunState, begin, key_words
 from gtr.objective import Method
 
 # Iterations that one call of a program can do; how many it does is an argument.
@@ -99,6 +100,8 @@ class Program:
                 out_specs=P("runs"),
                 check_vma=False,
             ),
+            # Left to itself JAX gives an empty array another placement, and compiles again for it.
+            out_shardings=self._sharding,
             compiler_options=_QUICK if serial else None,
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gtr.errors import GTRError
-from gtr.learner.checkpoint import unwritable
+from gtr.files import unwritable
 
 # The names that users of the peers watch (Stable-Baselines3); the rest go under "gtr/".
 _TENSORBOARD = {

@@ -1,7 +1,5 @@
 """The host's loop: chunks of iterations on the device, and between them records and checkpoints."""
 
-import hashlib
-import json
 import signal
 import threading
 import time
@@ -17,18 +15,18 @@ import numpy as np
 import pandas as pd
 
 from gtr.errors import GTRError
-from gtr.learner import checkpoint, records
+from gtr.learner import records
 from gtr.learner.config import LearnerConfig, check, rates
-from gtr.learner.iteration import WATCHED, Problem, RunState
+from gtr.learner.faults import refuse_faults
 from gtr.learner.program import CAPACITY, Program
+from gtr.learner.state import Problem, RunState
+from gtr.learner.store import Store
 from gtr.methods import numbers
 from gtr.objective import Method, validate
 from gtr.suites import Suite
 
 # Seconds that a chunk should take: often enough for a progress bar and for Ctrl-C.
 _CHUNK_SECONDS = 1.0
-# A checkpoint may take this share of the time.
-_CHECKPOINT_SHARE = 0.03
 
 
 @dataclass(frozen=True)
@@ -132,16 +130,18 @@ def sweep(
     The settings may differ in numbers only: what is static in method and configuration must agree.
     With more than one, the metrics have a column `setting`. `iterations` stops early.
     """
-    seeds = _seeds(seeds)
+    seeds = seed_list(seeds)
     for setting in settings:
         validate(setting.method)
         check(setting.config)
+    # The budget of a phase is in steps: iterations follow from the configuration's batch.
+    suite = replace(suite, config=_static(settings))
     problem = Problem(
         environment=suite.environment,
         changing=suite.changing,
         phase_iterations=suite.phase_iterations,
         iterations=suite.iterations,
-        config=_static(settings),
+        config=suite.config,
     )
     total = suite.iterations if iterations is None else min(iterations, suite.iterations)
     labels = pd.DataFrame(
@@ -156,111 +156,22 @@ def sweep(
     )
     if len(settings) == 1:
         labels = labels.drop(columns="setting")
-    description = _describe(suite, settings, seeds, total, fresh_each_phase)
+    description = describe(suite, settings, seeds, total, fresh_each_phase)
     home = None if directory is None else Path(directory)
     store = None
     if home is not None:
-        store = _Store(home, description, tensorboard=tensorboard, seeds=seeds, batch=problem.batch)
+        store = Store(home, description, tensorboard=tensorboard, seeds=seeds, batch=problem.batch)
     state, metrics = _loop(
         program, labels, total, store, progress, fresh_each_phase=fresh_each_phase
     )
     return Run(suite, settings[0].method, metrics, state, home)
 
 
-class _Store:
-    """A run's directory: configuration, metrics, checkpoints, events."""
-
-    def __init__(
-        self,
-        directory: Path,
-        description: dict[str, Any],
-        *,
-        tensorboard: bool,
-        seeds: list[int],
-        batch: int,
-    ) -> None:
-        self.directory = directory
-        self._seeds, self._wants_tensorboard, self._batch = seeds, tensorboard, batch
-        # Versions are told, not compared: an upgrade must not orphan a run that it can continue.
-        same = {k: v for k, v in description.items() if k != "versions"}
-        self._fingerprint = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[
-            :16
-        ]
-        config = directory / "config.json"
-        if config.exists():
-            self._compare(config, same)
-        else:
-            checkpoint.write_whole(config, (json.dumps(description, indent=2) + "\n").encode())
-
-    def open(self, like: RunState) -> tuple[Any, int]:
-        """The state to go on from and its iteration; (None, 0) for a new run."""
-        found, refusals = checkpoint.read_newest(
-            self.directory / "checkpoints", like, fingerprint=self._fingerprint
-        )
-        for line in refusals:
-            print(line, flush=True)
-        start = 0 if found is None else found.iteration
-        self._metrics = records.MetricsFile(
-            self.directory / "metrics.csv", keep=0 if found is None else found.metrics_bytes
-        )
-        self._events = None
-        if self._wants_tensorboard:
-            self._events = records.TensorBoard(
-                self.directory / "tensorboard", self._seeds, next_step=start * self._batch
-            )
-        self._saved, self._cost = time.monotonic(), 0.0
-        return (None if found is None else found.state), start
-
-    def append(self, rows: pd.DataFrame) -> None:
-        self._metrics.append(rows)
-        if self._events is not None:
-            self._events.append(rows)
-
-    def save(self, state: RunState, iteration: int, *, now: bool) -> None:
-        """Writes a checkpoint, unless it is too early for the next."""
-        began = time.monotonic()
-        if not now and self._cost > _CHECKPOINT_SHARE * (began - self._saved):
-            return
-        checkpoint.write(
-            self.directory / "checkpoints",
-            state,
-            iteration=iteration,
-            metrics_bytes=self._metrics.bytes,
-            fingerprint=self._fingerprint,
-        )
-        self._saved = time.monotonic()
-        self._cost = self._saved - began
-
-    def close(self) -> None:
-        self._metrics.close()
-        if self._events is not None:
-            self._events.close()
-
-    def read_metrics(self) -> pd.DataFrame:
-        return pd.read_csv(self.directory / "metrics.csv")
-
-    def _compare(self, path: Path, wanted: dict[str, Any]) -> None:
-        try:
-            held = json.loads(path.read_text())
-            held.pop("versions", None)
-        except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise GTRError(
-                f"{path} cannot be read ({error}); delete the directory to start the run anew"
-            ) from error
-        # through JSON, as the file was: tuples become lists
-        if held != json.loads(json.dumps(wanted)):
-            differs = [k for k in wanted if held.get(k) != json.loads(json.dumps(wanted[k]))]
-            raise GTRError(
-                f"{path.parent} holds another run (its {', '.join(differs) or 'configuration'} "
-                "differs); choose another directory, or delete this one to start anew"
-            )
-
-
 def _loop(
     program: Program,
     labels: pd.DataFrame,
     total: int,
-    store: _Store | None,
+    store: Store | None,
     progress: Progress | None,
     *,
     fresh_each_phase: bool,
@@ -284,7 +195,7 @@ def _loop(
                 if into == 0:
                     state = program.place(program.begin(done // problem.phase_iterations))
             newer, measures = program.advance(state, done, taken)
-            _refuse_faults(measures, labels, done, batch)
+            refuse_faults(measures, labels, done, batch)
             state, start, done = newer, done, done + taken
             table = records.rows(
                 measures,
@@ -316,33 +227,6 @@ def _loop(
     return program.fetch(state), store.read_metrics()
 
 
-def _refuse_faults(
-    measures: dict[str, np.ndarray], labels: pd.DataFrame, start: int, batch: int
-) -> None:
-    """Stops at the first iteration with a NaN or Inf in it, and names the culprit."""
-    faults = measures["faults"]
-    if not faults.any():
-        return
-    offset = int(np.argmax(faults.any(0)))
-    run = int(np.argmax(faults[:, offset] != 0))
-    bits = int(faults[run, offset])
-    culprit = WATCHED[(bits & -bits).bit_length() - 1]
-    iteration = start + offset
-    where = f"iteration {iteration}"
-    if culprit in ("observation", "reward"):
-        where += f", step {int(measures['fault_step'][run, offset])} of its rollout"
-    label = f" ({labels['setting'][run]})" if "setting" in labels else ""
-    raise GTRError(
-        f"NaN or Inf in the {culprit} at {where} (environment step {iteration * batch:,}), "
-        f"seed {labels['seed'][run]}{label}; the last good checkpoint is kept: "
-        + (
-            "mend the environment, then run the same command again"
-            if culprit in ("observation", "reward")
-            else "lower learning_rate or max_grad_norm in another directory"
-        )
-    )
-
-
 @contextmanager
 def _stop_requests() -> Iterator[list[int]]:
     """Collects SIGINT and SIGTERM, to be looked at between chunks; a second one acts at once."""
@@ -365,7 +249,12 @@ def _stop_requests() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _seeds(seeds: int | Sequence[int]) -> list[int]:
+def seed_list(seeds: int | Sequence[int]) -> list[int]:
+    """Seeds, or how many, as a list.
+
+    Raises:
+        GTRError: none, one twice, or one that is no 32-bit number.
+    """
     chosen = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
     if not chosen:
         raise GTRError("no seeds: ask for at least 1")
@@ -391,9 +280,10 @@ def _stack(trees: list[Any]) -> Any:
     return jax.tree.map(lambda *leaves: np.array(leaves, np.float32), *trees)
 
 
-def _describe(
+def describe(
     suite: Suite, settings: Sequence[Setting], seeds: list[int], total: int, fresh: bool
 ) -> dict[str, Any]:
+    """What config.json holds: all that decides a run's numbers, and the versions it began with."""
     described = [
         {
             "method": setting.method.name,

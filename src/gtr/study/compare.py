@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gtr.errors import GTRError
 from gtr.learner.config import LearnerConfig, check
-from gtr.learner.run import Setting, _describe, _seeds
+from gtr.learner.run import Setting, describe, seed_list
 from gtr.methods import method
 from gtr.objective import Method, validate
 from gtr.study.plan import claim
@@ -61,7 +61,7 @@ def compare(
     directory = Path(directory)
     # The suite counts its phases in batches of its configuration.
     suite = replace(suite, config=config or suite.config)
-    chosen = tuple(_seeds(suite.seeds if seeds is None else seeds))
+    chosen = tuple(seed_list(suite.seeds if seeds is None else seeds))
     learners = _learners(methods, suite.config)
     if oracle is None:
         plain = Setting(method("ppo"), suite.config)
@@ -74,7 +74,7 @@ def compare(
     for arm in arms:
         validate(arm.method)
         check(arm.config)
-    described = _describe(suite, arms, list(chosen), suite.iterations, False)
+    described = describe(suite, arms, list(chosen), suite.iterations, False)
     del described["fresh_each_phase"]
     claim(
         directory / "comparison.json",

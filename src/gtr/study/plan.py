@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gtr.errors import GTRError
-from gtr.learner.checkpoint import unwritable, write_whole
+from gtr.files import unwritable, write_whole
 from gtr.study.records import read_json
 
 # Told, not compared: an upgrade or another spelling of the command must not orphan the work.

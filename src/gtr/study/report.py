@@ -6,8 +6,6 @@ archived and opened without a network.
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from gtr.errors import GTRError
+from gtr.files import write_whole
 from gtr.study import figures
 from gtr.study.records import ORACLE, RANDOM, read_directory
 from gtr.study.results import Results, as_json, evaluate, headline
@@ -103,42 +102,22 @@ def write_report(directory: str | Path) -> Path:
             "its runs/ folder came along"
         )
     directory = Path(directory)
-    try:
-        (directory / "figures").mkdir(exist_ok=True)
-        document = json.dumps(as_json(results), indent=2, allow_nan=False) + "\n"
-        _replace(directory / "results.json", document.encode())
-        _replace(directory / "scores.csv", results.scores.to_csv(index=False).encode())
-        sections = {}
-        for name, _, _, draw in _FIGURES:
-            skipped = results.comparison.single and name not in _OF_A_TRAINING
-            figure = None if skipped else draw(results)
-            target = directory / "figures" / f"{name}.png"
-            if figure is None:
-                target.unlink(missing_ok=True)
-                continue
-            _replace(target, figures.as_png(figure))
-            sections[name] = figures.as_svg(figure, name)
-        page = directory / "report.html"
-        _replace(page, _page(results, sections).encode())
-    except OSError as error:
-        raise GTRError(
-            f"{directory} cannot be written to ({error.strerror}): free space or mend its rights"
-        ) from None
+    document = json.dumps(as_json(results), indent=2, allow_nan=False) + "\n"
+    write_whole(directory / "results.json", document.encode())
+    write_whole(directory / "scores.csv", results.scores.to_csv(index=False).encode())
+    sections = {}
+    for name, _, _, draw in _FIGURES:
+        skipped = results.comparison.single and name not in _OF_A_TRAINING
+        figure = None if skipped else draw(results)
+        target = directory / "figures" / f"{name}.png"
+        if figure is None:
+            target.unlink(missing_ok=True)
+            continue
+        write_whole(target, figures.as_png(figure))
+        sections[name] = figures.as_svg(figure, name)
+    page = directory / "report.html"
+    write_whole(page, _page(results, sections).encode())
     return page
-
-
-def _replace(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _page(results: Results, sections: dict[str, str]) -> str:

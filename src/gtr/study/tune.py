@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from gtr.errors import GTRError
-from gtr.learner.checkpoint import write_whole
+from gtr.files import write_whole
 from gtr.learner.config import LearnerConfig, configure
-from gtr.learner.run import Setting, _describe, sweep
+from gtr.learner.run import Setting, describe, sweep
 from gtr.methods import method, numbers
 from gtr.study.plan import claim
 from gtr.study.records import read_json
@@ -169,7 +169,7 @@ def tune(
     chosen = list(range(FIRST_SEED, FIRST_SEED + seeds))
     drawn = {name: candidates(name, suite.config, configurations, draw) for name in methods}
     every = [replace(one, label=f"{name} {one.label}") for name in methods for one in drawn[name]]
-    plan = _describe(suite, every, chosen, iterations, False)
+    plan = describe(suite, every, chosen, iterations, False)
     del plan["fresh_each_phase"]
     plan |= {"methods": list(methods), "configurations": configurations, "draw": draw}
     plan |= {"space": _described_space(), "command": command}

@@ -1,0 +1,124 @@
+"""A run's directory: what is in it, and whether it is the run that is asked for."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gtr.errors import GTRError
+from gtr.files import unwritable, write_whole
+from gtr.learner import checkpoint, records
+from gtr.learner.state import RunState
+
+# A checkpoint may take this share of the time.
+_CHECKPOINT_SHARE = 0.03
+
+
+class Store:
+    """Configuration, metrics, checkpoints and events of one run.
+
+    Args:
+        directory: the run's own.
+        description: what config.json holds.
+        tensorboard: also write event files.
+        seeds: of the run.
+        batch: environment steps of a seed in an iteration.
+
+    Raises:
+        GTRError: the directory holds another run, or cannot be read or written.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        description: dict[str, Any],
+        *,
+        tensorboard: bool,
+        seeds: list[int],
+        batch: int,
+    ) -> None:
+        self.directory = directory
+        self._seeds, self._wants_tensorboard, self._batch = seeds, tensorboard, batch
+        # Versions are told, not compared: an upgrade must not orphan a run that it can continue.
+        same = {k: v for k, v in description.items() if k != "versions"}
+        self._fingerprint = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[
+            :16
+        ]
+        config = directory / "config.json"
+        try:
+            exists = config.exists()
+        except OSError as error:
+            raise unwritable(config, error) from error
+        if exists:
+            self._compare(config, same)
+        else:
+            write_whole(config, (json.dumps(description, indent=2) + "\n").encode())
+
+    def open(self, like: RunState) -> tuple[Any, int]:
+        """The state to go on from and its iteration; (None, 0) for a new run."""
+        found, refusals = checkpoint.read_newest(
+            self.directory / "checkpoints", like, fingerprint=self._fingerprint
+        )
+        for line in refusals:
+            print(line, flush=True)
+        start = 0 if found is None else found.iteration
+        self._metrics = records.MetricsFile(
+            self.directory / "metrics.csv", keep=0 if found is None else found.metrics_bytes
+        )
+        self._events = None
+        if self._wants_tensorboard:
+            self._events = records.TensorBoard(
+                self.directory / "tensorboard", self._seeds, next_step=start * self._batch
+            )
+        self._saved, self._cost = time.monotonic(), 0.0
+        return (None if found is None else found.state), start
+
+    def append(self, rows: pd.DataFrame) -> None:
+        """Adds rows to the records."""
+        self._metrics.append(rows)
+        if self._events is not None:
+            self._events.append(rows)
+
+    def save(self, state: RunState, iteration: int, *, now: bool) -> None:
+        """Writes a checkpoint, unless it is too early for the next."""
+        began = time.monotonic()
+        if not now and self._cost > _CHECKPOINT_SHARE * (began - self._saved):
+            return
+        checkpoint.write(
+            self.directory / "checkpoints",
+            state,
+            iteration=iteration,
+            metrics_bytes=self._metrics.bytes,
+            fingerprint=self._fingerprint,
+        )
+        self._saved = time.monotonic()
+        self._cost = self._saved - began
+
+    def close(self) -> None:
+        """Closes the records."""
+        self._metrics.close()
+        if self._events is not None:
+            self._events.close()
+
+    def read_metrics(self) -> pd.DataFrame:
+        """All rows so far."""
+        return pd.read_csv(self.directory / "metrics.csv")
+
+    def _compare(self, path: Path, wanted: dict[str, Any]) -> None:
+        try:
+            held = json.loads(path.read_text())
+            held.pop("versions", None)
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            raise GTRError(
+                f"{path} cannot be read ({error}); delete the directory to start the run anew"
+            ) from error
+        # through JSON, as the file was: tuples become lists
+        if held != json.loads(json.dumps(wanted)):
+            differs = [k for k in wanted if held.get(k) != json.loads(json.dumps(wanted[k]))]
+            raise GTRError(
+                f"{path.parent} holds another run (its {', '.join(differs) or 'configuration'} "
+                "differs); choose another directory, or delete this one to start anew"
+            )

@@ -1,0 +1,31 @@
+"""`python -m tests.learner.short_training DIRECTORY PHASE_ITERATIONS`: a training to be killed.
+
+Every iteration is a chunk of its own with a checkpoint, so that most of the time is spent writing.
+"""
+
+import math
+import sys
+
+from gtr.learner import run, store
+from gtr.methods import method
+from tests.learner.problems import small_suite
+
+
+def main(directory: str, phase_iterations: str) -> None:
+    run._CHUNK_SECONDS = 0.0
+    store._CHECKPOINT_SHARE = math.inf
+    try:
+        run.train(
+            small_suite(phase_iterations=int(phase_iterations)),
+            method("ppo"),
+            seeds=2,
+            directory=directory,
+            progress=lambda status: print(status.done, flush=True),
+        )
+    except run.Interrupted as interrupted:
+        print(f"Interrupted: {interrupted}", flush=True)
+        raise SystemExit(3) from None
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
