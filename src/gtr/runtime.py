@@ -20,12 +20,12 @@ def prepare() -> None:
     cores = cpu_cores()
     os.environ.setdefault("NPROC", str(max(_WORKER_THREADS, 2 * cores)))
     chosen = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if not chosen and jax.config.jax_num_cpu_devices < 1:
+    if not chosen and jax.config.values["jax_num_cpu_devices"] < 1:
         try:
             jax.config.update("jax_num_cpu_devices", cores)
         except RuntimeError:  # the backend runs already
             return
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         jax.config.update("jax_compilation_cache_dir", str(base / "gtr-rl" / "jax"))
 

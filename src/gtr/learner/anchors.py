@@ -1,7 +1,7 @@
 """The anchors' weights: what is kept of earlier policies, and what they say about a batch."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -47,7 +47,8 @@ def keep_from_start(anchor: Anchor | None, policy: Policy) -> Kept | None:
     if copies == 0:
         return None
     stacked = jax.tree.map(lambda x: np.broadcast_to(x, (copies, *x.shape)), policy)
-    return Kept(stacked, np.float32(1))
+    total: Any = np.float32(1)
+    return Kept(stacked, total)
 
 
 def snapshots(anchor: Anchor | None) -> int:

@@ -135,13 +135,13 @@ def iterate(
     updated = Policy(trained.actor, moments)
     track, moved = tracking.move(track, updated, distribution)
     weight_norm = optax.tree.norm(trained.actor)
-    ended = jnp.maximum(finished.count, 1)
-    nothing = jnp.where(finished.count > 0, 0.0, jnp.nan)
+    ended = jnp.maximum(finished.number, 1)
+    nothing = jnp.where(finished.number > 0, 0.0, jnp.nan)
     measures |= (
         moved
         | tracking.health(track, updated, iteration)
         | {
-            "episodes": finished.count,
+            "episodes": finished.number,
             "return": finished.reward_sum / ended + nothing,
             "length": finished.length / ended + nothing,
             "explained_variance": 1

@@ -1,5 +1,7 @@
 """Running means and variances, updated once a batch."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -38,4 +40,6 @@ class Moments(eqx.Module):
 
 def no_moments(shape: tuple[int, ...]) -> Moments:
     """Moments before any data: mean 0, variance 1, weight of a thousandth of a row."""
-    return Moments(np.float32(1e-3), np.zeros(shape, np.float32), np.ones(shape, np.float32))
+    count: Any = np.float32(1e-3)
+    mean: Any = np.zeros(shape, np.float32)
+    return Moments(count, mean, mean + 1)

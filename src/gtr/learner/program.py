@@ -45,6 +45,7 @@ class Program:
         self._seeds = seeds
         self._given = (method, rates)
         devices = jax.devices()[: self.runs]
+        self._platform = devices[0].platform
         self._surplus = -self.runs % len(devices)
         self._sharding = NamedSharding(Mesh(np.array(devices), ("runs",)), P("runs"))
         self._inputs = self.place(self._given)
@@ -59,7 +60,9 @@ class Program:
         ]
         return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
 
-    def advance(self, state: RunState, start: int, count: int) -> tuple[RunState, dict[str, Array]]:
+    def advance(
+        self, state: RunState, start: int, count: int
+    ) -> tuple[RunState, dict[str, np.ndarray]]:
         """Iterations `start` to `start + count`, at most `CAPACITY` of them.
 
         Returns:
@@ -86,7 +89,7 @@ class Program:
         return jax.tree.map(place, tree)
 
     def _over_runs(self, function: Callable) -> Callable:
-        serial = self._sharding.mesh.devices.flat[0].platform == "cpu"
+        serial = self._platform == "cpu"
 
         def on_device(runs: Any, *shared: Array) -> Any:
             over = lax.map if serial else lambda f, x: jax.vmap(f)(x)

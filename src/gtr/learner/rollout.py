@@ -42,7 +42,7 @@ class Batch(NamedTuple):
 class Finished(NamedTuple):
     """Episodes that ended while the batch was collected."""
 
-    count: Float[Array, ""]
+    number: Float[Array, ""]
     reward_sum: Float[Array, ""]
     length: Float[Array, ""]
 
@@ -99,7 +99,7 @@ def collect(
         done = after.terminated | after.truncated
         reward_sum, steps = now.reward_sum + after.reward, now.length + 1
         finished = Finished(
-            finished.count + done,
+            finished.number + done,
             finished.reward_sum + done * reward_sum,
             finished.length + done * steps,
         )

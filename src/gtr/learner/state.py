@@ -17,7 +17,7 @@ from gtr.learner.normalisation import Moments, no_moments
 from gtr.learner.rollout import Episodes
 from gtr.learner.tracking import Track
 from gtr.learner.update import Trained, flat, optimiser
-from gtr.networks.agent import build_agent
+from gtr.networks.agent import Actor, Critic, build_agent
 from gtr.networks.distributions import Distribution, distribution_for
 from gtr.objective import Method
 
@@ -94,10 +94,15 @@ def begin(problem: Problem, method: Method, rates: Rates, seed: int, phase: int)
     actor, critic = build_agent(rng, config.network, environment.observation_shape, distribution)
     moments = no_moments(environment.observation_shape) if config.normalise_observations else None
     copies = config.environments
-    tx = optimiser(rates)
-    stiffness = None
+    nothing: Any = np.zeros(copies, np.float32)
+    stiffness: Any = None
     if method.target_kl is not None and method.penalty is not None:
         stiffness = np.float32(method.penalty.stiffness)
+    tx = optimiser(rates)
+
+    def no_steps(network: Actor | Critic) -> Any:
+        return _zeros(jax.eval_shape(lambda x: tx.init(flat(x)), network))
+
     state, observation = jax.eval_shape(
         lambda: environment.reset(jax.random.key(0), problem.world(jax.random.key(0), jnp.int32(0)))
     )
@@ -105,19 +110,20 @@ def begin(problem: Problem, method: Method, rates: Rates, seed: int, phase: int)
         trained=Trained(
             actor,
             critic,
-            *(_zeros(jax.eval_shape(lambda x: tx.init(flat(x)), x)) for x in (actor, critic)),
+            no_steps(actor),
+            no_steps(critic),
             keep_from_start(method.anchor, Policy(actor, moments)),
         ),
         moments=moments,
         reward_moments=no_moments(()) if config.normalise_rewards else None,
-        discounted=np.zeros(copies, np.float32),
-        advantage_square=np.float32(0),
+        discounted=nothing,
+        advantage_square=nothing[0],
         stiffness=stiffness,
         episodes=Episodes(
             _zeros(state, copies),
             _zeros(observation, copies),
-            np.zeros(copies, np.float32),
-            np.zeros(copies, np.float32),
+            nothing,
+            nothing,
         ),
         track=tracking.no_track(observation, distribution.outputs + distribution.free),
     )

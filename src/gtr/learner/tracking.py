@@ -4,6 +4,8 @@ The probe states are observations of the first batch of a phase, and movement is
 policy that collected it: a change makes the old states tell little about the new world.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -34,9 +36,10 @@ class Track(eqx.Module):
 
 def no_track(observation: jax.ShapeDtypeStruct, outputs: int) -> Track:
     """A track before the first batch, of host arrays; `begin` makes the real one."""
-    blank = np.zeros((PROBES, outputs), np.float32)
-    probes = np.zeros((PROBES, *observation.shape), observation.dtype)
-    return Track(probes, blank, blank, blank, np.float32(0))
+    blank: Any = np.zeros((PROBES, outputs), np.float32)
+    probes: Any = np.zeros((PROBES, *observation.shape), observation.dtype)
+    path: Any = np.float32(0)
+    return Track(probes, blank, blank, blank, path)
 
 
 def begin(policy: Policy, observations: Array) -> Track:

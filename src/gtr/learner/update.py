@@ -139,29 +139,25 @@ def update(
     tx = optimiser(rates)
     to_actor, to_critic = ravel_pytree(trained.actor)[1], ravel_pytree(trained.critic)[1]
 
-    def step(carry: Trained, given: tuple[Array, Samples]) -> tuple[Trained, tuple[Array, ...]]:
+    def step(carry: tuple, given: tuple[Array, Samples]) -> tuple[tuple, tuple[Array, ...]]:
+        actor, critic, actor_optimiser, critic_optimiser, kept = carry
         rows, minibatch = given
-        networks = to_actor(carry.actor), to_critic(carry.critic)
         gradients, losses = jax.grad(objective.losses, has_aux=True)(
-            networks, observation[rows], minibatch
+            (to_actor(actor), to_critic(critic)), observation[rows], minibatch
         )
         actor_gradient, critic_gradient = map(flat, gradients)
-        actor_step, actor_optimiser = tx.update(actor_gradient, carry.actor_optimiser)
-        critic_step, critic_optimiser = tx.update(critic_gradient, carry.critic_optimiser)
-        actor = carry.actor - rates.learning_rate * actor_step
-        later = Trained(
-            actor,
-            carry.critic - rates.learning_rate * critic_step,
-            actor_optimiser,
-            critic_optimiser,
-            average_in(objective.method.anchor, carry.kept, lambda: to_actor(actor)),
-        )
+        actor_step, actor_optimiser = tx.update(actor_gradient, actor_optimiser)
+        critic_step, critic_optimiser = tx.update(critic_gradient, critic_optimiser)
+        actor = actor - rates.learning_rate * actor_step
+        critic = critic - rates.learning_rate * critic_step
+        kept = average_in(objective.method.anchor, kept, lambda: to_actor(actor))
         norms = optax.tree.norm(actor_gradient), optax.tree.norm(critic_gradient)
-        return later, (*losses, *norms)
+        return (actor, critic, actor_optimiser, critic_optimiser, kept), (*losses, *norms)
 
-    flattened = trained._replace(actor=flat(trained.actor), critic=flat(trained.critic))
-    done, seen = lax.scan(step, flattened, (order, minibatches))
-    actor = to_actor(done.actor)
+    vectors = flat(trained.actor), flat(trained.critic)
+    carry, seen = lax.scan(step, (*vectors, *trained[2:]), (order, minibatches))
+    actor, critic, actor_optimiser, critic_optimiser, kept = carry
+    done = Trained(to_actor(actor), to_critic(critic), actor_optimiser, critic_optimiser, kept)
     names = ("policy_loss", "value_loss", "policy_grad_norm", "value_grad_norm")
     measures = {
         name: series.mean() if steps else jnp.float32(0)
@@ -170,8 +166,8 @@ def update(
 
     last = order[-1] if steps else jnp.arange(order.shape[1])
     evaluation, entropy = objective.policy(
-        actor, observation[last], jax.tree.map(lambda x: x[last], samples)
+        done.actor, observation[last], jax.tree.map(lambda x: x[last], samples)
     )
     measures |= diagnostics(objective.method, evaluation, stiffness=objective.stiffness)
     measures["entropy"] = entropy
-    return done._replace(actor=actor, critic=to_critic(done.critic)), measures
+    return done, measures

@@ -1,5 +1,7 @@
 """Policy and critic as the learner holds them: pytrees of arrays."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -42,4 +44,5 @@ def build_agent(
     """Fresh actor and critic, as host arrays."""
     actor = build(rng, architecture, observation_shape, distribution.outputs, head_scale=0.01)
     critic = build(rng, architecture, observation_shape, 1, head_scale=1.0)
-    return Actor(actor, np.zeros(distribution.free, np.float32)), Critic(critic)
+    free: Any = np.zeros(distribution.free, np.float32)
+    return Actor(actor, free), Critic(critic)

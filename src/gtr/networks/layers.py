@@ -5,6 +5,7 @@ gradient, which is what XLA's CPU backend spends most of an update on (benchmark
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -54,7 +55,8 @@ class Dense(eqx.Module):
         self, rng: np.random.Generator, inputs: int, outputs: int, *, scale: float
     ) -> None:
         self.weight = _orthogonal(rng, inputs, outputs, scale)
-        self.bias = np.zeros(outputs, np.float32)
+        bias: Any = np.zeros(outputs, np.float32)
+        self.bias = bias
 
     def __call__(self, x: Float[Array, "n i"]) -> Float[Array, "n o"]:
         """Shape (n, inputs) to (n, outputs)."""
@@ -85,9 +87,7 @@ class Conv3x3(eqx.Module):
         return rows.reshape(n, height - 2, width - 2, -1)
 
 
-def _orthogonal(
-    rng: np.random.Generator, inputs: int, outputs: int, scale: float
-) -> Float[np.ndarray, "i o"]:
+def _orthogonal(rng: np.random.Generator, inputs: int, outputs: int, scale: float) -> Any:
     """A random matrix with orthonormal rows or columns, times `scale` (arXiv:1312.6120).
 
     Drawn by NumPy on the host, since compiling it for the device took seconds of every start.
