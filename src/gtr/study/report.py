@@ -26,7 +26,7 @@ _FIGURES: tuple[tuple[str, str, str, Callable[[Results], Figure | None]], ...] =
         "Return of the episodes as they are played, in twentieths of a phase. Shaded stripes and "
         "vertical lines are the worlds and their changes. Thin lines are single runs; bold lines "
         "their interquartile mean with its 95% interval. The oracle is an agent that "
-        "starts afresh at each change; random is the uniform policy.",
+        "starts afresh at each change; random is the policy before any training, close to uniform.",
         figures.learning_curves,
     ),
     (

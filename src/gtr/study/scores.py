@@ -91,7 +91,7 @@ def adaptation_targets(oracle: pd.DataFrame, random: pd.DataFrame) -> pd.DataFra
 
     Args:
         oracle: metrics of the agent that starts afresh at each change.
-        random: metrics of the uniform policy.
+        random: metrics of the policy before any training.
 
     Returns:
         Shape (seeds, phases). NaN where the oracle does no better than the random policy, since
