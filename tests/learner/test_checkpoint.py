@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import gtr.learner.run
+import gtr.learner.store
 from gtr.errors import GTRError
 from gtr.files import write_whole
 from gtr.learner.checkpoint import read_newest, write
@@ -224,7 +225,7 @@ def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(
     whole, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr(gtr.learner.run, "_CHUNK_SECONDS", 0.0)
-    monkeypatch.setattr(gtr.learner.run, "_CHECKPOINT_SHARE", np.inf)
+    monkeypatch.setattr(gtr.learner.store, "_CHECKPOINT_SHARE", np.inf)
     again(tmp_path)
     last = checkpoints(tmp_path)[-1]
     content = bytearray(last.read_bytes())

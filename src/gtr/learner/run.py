@@ -214,6 +214,9 @@ def _loop(
                 recent = float(table["return"].mean())
                 progress(Status(done * batch, total * batch, program.runs, recent))
             if stopping:
+                if store is not None:
+                    # The signal may have come after the chunk's own chance of a checkpoint.
+                    store.save(program.fetch(state), done, now=True)
                 raise Interrupted(
                     f"stopped at step {done * batch:,} of {total * batch:,}; "
                     + ("nothing was kept" if store is None else "the same command continues")

@@ -1,0 +1,68 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+import gtr.learner.run
+import gtr.learner.store
+from gtr.errors import GTRError
+from gtr.learner.faults import WATCHED, refuse_faults
+from gtr.learner.run import train
+from gtr.methods import method
+from tests.learner.problems import TINY, checkpoints, small_suite
+from tests.probes import NaNAfter
+
+
+def finite(path):
+    arrays = load_file(path)
+    return all(np.isfinite(x).all() for name, x in arrays.items() if "track" not in name)
+
+
+def test_an_environments_nan_stops_the_run_and_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(gtr.learner.run, "_CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(gtr.learner.store, "_CHECKPOINT_SHARE", np.inf)
+    suite = small_suite(NaNAfter(20))
+    # healthy to the 20th step: the 21st is number 4 (from 0) of iteration 2's eight
+    expected = (
+        r"NaN or Inf in the observation at iteration 2, step 4 of its rollout "
+        r"\(environment step 64\), seed 5; .*mend the environment"
+    )
+    for _ in range(2):  # and the same again, from the checkpoint
+        with pytest.raises(GTRError, match=expected) as caught:
+            train(suite, method("ppo"), seeds=[5, 6], directory=tmp_path)
+        assert "\n" not in str(caught.value)
+        files = checkpoints(tmp_path)
+        assert [path.stem for path in files] == ["000000001", "000000002"]
+        assert all(finite(path) for path in files)
+        rows = pd.read_csv(tmp_path / "metrics.csv")
+        assert rows["iteration"].max() == 1
+
+
+def test_a_learning_rate_that_blows_up_names_what_it_blew_up(tmp_path):
+    suite = small_suite(config=replace(TINY, learning_rate=1e30))
+    with pytest.raises(GTRError, match="lower learning_rate") as caught:
+        train(suite, method("ppo"), seeds=2, directory=tmp_path)
+    blamed = str(caught.value).split(" in the ")[1].split(" at iteration")[0]
+    assert blamed in WATCHED[2:]
+    assert "iteration 0" in str(caught.value) or "iteration 1" in str(caught.value)
+    assert all(finite(path) for path in checkpoints(tmp_path))
+
+
+@pytest.mark.parametrize("culprit", WATCHED)
+def test_the_first_culprit_of_the_first_iteration_is_named(culprit):
+    bit = WATCHED.index(culprit)
+    faults = np.zeros((3, 4), np.int32)
+    # everything computed after it is NaN too, and another run fails later
+    faults[2, 1] = sum(1 << later for later in range(bit, len(WATCHED)))
+    faults[0, 2] = 1
+    measures = {"faults": faults, "fault_step": np.full((3, 4), 6)}
+    labels = pd.DataFrame({"setting": ["a", "a", "b"], "seed": [0, 1, 9]})
+    with pytest.raises(GTRError) as caught:
+        refuse_faults(measures, labels, 10, 32)
+    message = str(caught.value)
+    assert message.startswith(f"NaN or Inf in the {culprit} at iteration 11")
+    assert "(environment step 352), seed 9 (b)" in message
+    assert ("step 6 of its rollout" in message) == (bit < 2)
+    refuse_faults({"faults": np.zeros((3, 4), np.int32)}, labels, 10, 32)
