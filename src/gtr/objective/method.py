@@ -250,7 +250,7 @@ def _fields(part: Any) -> Iterator[tuple[str, Any]]:
 def _check_anchor_axis(
     name: str, values: Array, log_prob: Array, anchor: Anchor, weights: Array | None
 ) -> None:
-    count = anchor.count if weights is None else weights.shape[-1]
+    count = anchor.count if weights is None else len(weights)
     wanted = (*log_prob.shape, count)
     if tuple(values.shape) != wanted:
         raise GTRError(
