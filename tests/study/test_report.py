@@ -244,7 +244,7 @@ def test_what_is_written_by_others_is_escaped(tmp_path):
 
 def test_a_directory_that_cannot_be_written_to_is_named(known):
     (known / "figures").write_text("in the way")
-    with pytest.raises(GTRError, match="cannot write .*learning_curves.png"):
+    with pytest.raises(GTRError, match=r"cannot write .*learning_curves\.png"):
         write_report(known)
 
 
