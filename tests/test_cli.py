@@ -145,7 +145,7 @@ def test_train_leaves_metrics_events_and_a_report_and_continues(
     assert command(*args)[0] == 0
     status, _, error = command(*args[:-2], "--set", "clip=.2")
     assert status == 2
-    assert_one_line(error, "holds another run")
+    assert_one_line(error, "holds another training")
 
 
 def test_compare_trains_what_was_tuned_and_what_is_set_comes_first(

@@ -114,8 +114,8 @@ def _train(
         tensorboard: also write event files, for `tensorboard --logdir DIR`.
     """
     from gtr.learner.run import train
+    from gtr.plan import refuse_others
     from gtr.progress import Display
-    from gtr.study.plan import refuse_others
     from gtr.study.report import write_report
 
     problem = _problem(suite, size)

@@ -1,10 +1,15 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and what to say where they are not."""
 
 import contextlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from gtr.errors import GTRError
+
+RERUN = "run the training again, or restore the file from a copy"
+"""How to mend a damaged record."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -33,3 +38,29 @@ def unwritable(path: Path, error: OSError) -> GTRError:
         f"cannot write {path}: {error.strerror or error}; free space or choose another directory, "
         "then run the same command again to continue"
     )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        GTRError: the file is missing, empty, cut short, or holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise GTRError(f"{path} is missing: {RERUN}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise GTRError(f"{path} cannot be read ({error}): {RERUN}") from None
+    if not text.strip():
+        raise GTRError(f"{path} is empty: {RERUN}")
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise GTRError(
+            f"{path} is not valid JSON (line {error.lineno}: {error.msg}), it may have been cut "
+            f"short: {RERUN}"
+        ) from None
+    if not isinstance(document, dict):
+        raise GTRError(f"{path} must hold a JSON object, not {type(document).__name__}: {RERUN}")
+    return document

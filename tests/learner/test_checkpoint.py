@@ -256,7 +256,7 @@ def test_another_run_in_the_directory_is_refused_and_named(whole):
         ({"suite": small_suite(phases=3)}, "phases"),
         ({"fresh_each_phase": True}, "fresh_each_phase"),
     ):
-        with pytest.raises(GTRError, match=f"holds another run .*{part}") as caught:
+        with pytest.raises(GTRError, match=f"holds another training .*{part}") as caught:
             again(directory, **changed)
         assert "\n" not in str(caught.value)
     assert (directory / "metrics.csv").read_bytes() == whole[1]

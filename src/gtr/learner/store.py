@@ -8,10 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from gtr.errors import GTRError
-from gtr.files import unwritable, write_whole
 from gtr.learner import checkpoint, records
 from gtr.learner.state import RunState
+from gtr.plan import claim
 
 # A checkpoint may take this share of the time.
 _CHECKPOINT_SHARE = 0.03
@@ -47,15 +46,7 @@ class Store:
         self._fingerprint = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[
             :16
         ]
-        config = directory / "config.json"
-        try:
-            exists = config.exists()
-        except OSError as error:
-            raise unwritable(config, error) from error
-        if exists:
-            self._compare(config, same)
-        else:
-            write_whole(config, (json.dumps(description, indent=2) + "\n").encode())
+        claim(directory / "config.json", description)
 
     def open(self, like: RunState) -> tuple[Any, int]:
         """The state to go on from and its iteration; (None, 0) for a new run."""
@@ -106,19 +97,3 @@ class Store:
     def read_metrics(self) -> pd.DataFrame:
         """All rows so far."""
         return pd.read_csv(self.directory / "metrics.csv")
-
-    def _compare(self, path: Path, wanted: dict[str, Any]) -> None:
-        try:
-            held = json.loads(path.read_text())
-            held.pop("versions", None)
-        except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise GTRError(
-                f"{path} cannot be read ({error}); delete the directory to start the run anew"
-            ) from error
-        # through JSON, as the file was: tuples become lists
-        if held != json.loads(json.dumps(wanted)):
-            differs = [k for k in wanted if held.get(k) != json.loads(json.dumps(wanted[k]))]
-            raise GTRError(
-                f"{path.parent} holds another run (its {', '.join(differs) or 'configuration'} "
-                "differs); choose another directory, or delete this one to start anew"
-            )

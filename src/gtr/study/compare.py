@@ -10,7 +10,7 @@ from gtr.learner.config import LearnerConfig, check
 from gtr.learner.run import Setting, describe, seed_list
 from gtr.methods import method
 from gtr.objective import Method, validate
-from gtr.study.plan import claim
+from gtr.plan import claim
 from gtr.study.records import ORACLE, RANDOM
 from gtr.study.report import write_report
 from gtr.study.workers import ArmProgress, Task, train_in_turn, train_side_by_side

@@ -6,7 +6,6 @@ everything downstream has one input. A file that is damaged raises `GTRError`, w
 file, what is wrong with it and the mend; a file that is not there yet is only unfinished work.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from gtr.errors import GTRError
+from gtr.files import RERUN, read_json
 
 ORACLE = "oracle"
 RANDOM = "random"
@@ -35,7 +35,6 @@ MEASURED = (
 )
 
 T = TypeVar("T")
-_RERUN = "run the training again, or restore the file from a copy"
 
 
 @dataclass(frozen=True)
@@ -217,32 +216,6 @@ def _read_arm(name: str, directory: Path) -> Arm | None:
     return Arm(name, metrics, read_json(directory / "config.json"))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object.
-
-    Raises:
-        GTRError: the file is missing, empty, cut short, or holds something else.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise GTRError(f"{path} is missing: {_RERUN}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise GTRError(f"{path} cannot be read ({error}): {_RERUN}") from None
-    if not text.strip():
-        raise GTRError(f"{path} is empty: {_RERUN}")
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise GTRError(
-            f"{path} is not valid JSON (line {error.lineno}: {error.msg}), it may have been cut "
-            f"short: {_RERUN}"
-        ) from None
-    if not isinstance(document, dict):
-        raise GTRError(f"{path} must hold a JSON object, not {type(document).__name__}: {_RERUN}")
-    return document
-
-
 def read_metrics(path: Path) -> pd.DataFrame:
     """Read and check a `metrics.csv`.
 
@@ -260,26 +233,26 @@ def read_metrics(path: Path) -> pd.DataFrame:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise GTRError(f"{path} is missing: {_RERUN}") from None
+        raise GTRError(f"{path} is missing: {RERUN}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise GTRError(f"{path} cannot be read ({error}): {_RERUN}") from None
+        raise GTRError(f"{path} cannot be read ({error}): {RERUN}") from None
     if not text.strip():
-        raise GTRError(f"{path} is empty: {_RERUN}")
+        raise GTRError(f"{path} is empty: {RERUN}")
     if not text.endswith("\n"):
         raise GTRError(
             f"{path} ends in the middle of line {text.count(chr(10)) + 1}, it was cut short: "
-            f"delete that line, or {_RERUN}"
+            f"delete that line, or {RERUN}"
         )
     header, *lines = text.rstrip("\n").split("\n")
     columns = [column.strip() for column in header.split(",")]
     missing = [column for column in REQUIRED if column not in columns]
     if missing:
-        raise GTRError(f"{path} lacks the column {', '.join(missing)}: {_RERUN}")
+        raise GTRError(f"{path} lacks the column {', '.join(missing)}: {RERUN}")
     for number, line in enumerate(lines, start=2):
         if line.count(",") != len(columns) - 1:
             raise GTRError(
                 f"{path} line {number} has {line.count(',') + 1} cells where the header has "
-                f"{len(columns)}: delete that line, or {_RERUN}"
+                f"{len(columns)}: delete that line, or {RERUN}"
             )
     raw = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
     metrics = pd.DataFrame(
@@ -298,14 +271,14 @@ def read_metrics(path: Path) -> pd.DataFrame:
             row = int(np.flatnonzero(wrong)[0])
             raise GTRError(
                 f"{path} line {row + 2}: `{column}` must be a whole number from 0, not "
-                f"{raw[column].iloc[row]!r}: {_RERUN}"
+                f"{raw[column].iloc[row]!r}: {RERUN}"
             )
     wrong = (metrics["episodes"] > 0) & ~np.isfinite(metrics["return"])
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise GTRError(
             f"{path} line {row + 2}: episodes ended but `return` is {raw['return'].iloc[row]!r}: "
-            f"the training may have diverged; {_RERUN}"
+            f"the training may have diverged; {RERUN}"
         )
     metrics["seed"] = metrics["seed"].astype(int)
     metrics = metrics.sort_values(["seed", "iteration"], kind="stable", ignore_index=True)
@@ -314,11 +287,11 @@ def read_metrics(path: Path) -> pd.DataFrame:
         row = metrics[twice].iloc[0]
         raise GTRError(
             f"{path} holds iteration {row['iteration']:.0f} of seed {row['seed']:.0f} twice, two "
-            f"runs may have written to it: {_RERUN}"
+            f"runs may have written to it: {RERUN}"
         )
     runs = metrics.groupby("seed")
     if ((runs["step"].diff() <= 0) | (runs["phase"].diff() < 0)).any():
-        raise GTRError(f"{path}: `step` or `phase` goes back within a seed: {_RERUN}")
+        raise GTRError(f"{path}: `step` or `phase` goes back within a seed: {RERUN}")
     return metrics
 
 
@@ -330,17 +303,17 @@ def _numbers(cells: pd.Series, path: Path) -> pd.Series:
         row = int(np.flatnonzero(wrong)[0])
         raise GTRError(
             f"{path} line {row + 2}: `{cells.name}` must be a number, not {cells.iloc[row]!r}: "
-            f"{_RERUN}"
+            f"{RERUN}"
         )
     return values
 
 
 def _field(document: dict[str, Any], path: Path, key: str, kind: type[T]) -> T:
     if key not in document:
-        raise GTRError(f"{path} lacks `{key}`: {_RERUN}")
+        raise GTRError(f"{path} lacks `{key}`: {RERUN}")
     value = document[key]
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise GTRError(f"{path}: `{key}` must be of type {kind.__name__}, not {value!r}: {_RERUN}")
+        raise GTRError(f"{path}: `{key}` must be of type {kind.__name__}, not {value!r}: {RERUN}")
     return value
 
 
@@ -352,5 +325,5 @@ def _lifetime(document: dict[str, Any], path: Path) -> tuple[int, int]:
     phases = _field(document, path, "phases", int)
     phase_steps = _field(document, path, "phase_steps", int)
     if phases < 1 or phase_steps < 1:
-        raise GTRError(f"{path}: `phases` and `phase_steps` must be at least 1: {_RERUN}")
+        raise GTRError(f"{path}: `phases` and `phase_steps` must be at least 1: {RERUN}")
     return phases, phase_steps

@@ -19,12 +19,11 @@ import numpy as np
 import pandas as pd
 
 from gtr.errors import GTRError
-from gtr.files import write_whole
+from gtr.files import read_json, write_whole
 from gtr.learner.config import LearnerConfig, configure
 from gtr.learner.run import Setting, describe, sweep
 from gtr.methods import method, numbers
-from gtr.study.plan import claim
-from gtr.study.records import read_json
+from gtr.plan import claim
 from gtr.study.scores import phase_returns
 from gtr.study.workers import ArmProgress
 from gtr.suites import Suite

@@ -5,16 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from gtr.errors import GTRError
-from gtr.files import unwritable, write_whole
-from gtr.study.records import read_json
+from gtr.files import read_json, unwritable, write_whole
 
 # Told, not compared: an upgrade or another spelling of the command must not orphan the work.
 _TOLD = ("versions", "command")
 
 _KINDS = {
-    "comparison.json": "a comparison",
-    "config.json": "a training",
-    "tuning.json": "a tuning",
+    "comparison.json": "comparison",
+    "config.json": "training",
+    "tuning.json": "tuning",
 }
 
 
@@ -31,7 +30,7 @@ def refuse_others(directory: Path, name: str) -> None:
         except OSError as error:
             raise unwritable(path, error) from None
         if found and other != name:
-            raise GTRError(f"{directory} holds {kind}; choose another directory")
+            raise GTRError(f"{directory} holds a {kind}; choose another directory")
 
 
 def claim(path: Path, plan: dict[str, Any]) -> None:
@@ -58,6 +57,6 @@ def claim(path: Path, plan: dict[str, Any]) -> None:
     ]
     if differs:
         raise GTRError(
-            f"{path} is of other work (what differs: {', '.join(differs)}); "
-            "choose another directory, or delete this one to start anew"
+            f"{path.parent} holds another {_KINDS[path.name]} (what differs: "
+            f"{', '.join(differs)}); choose another directory, or delete this one to start anew"
         )
