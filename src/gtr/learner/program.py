@@ -24,8 +24,8 @@ from gtr.objective import Method
 
 # Iterations that one call of a program can do; how many it does is an argument.
 CAPACITY = 64
-# LLVM's first level compiles a fifth sooner than its third, and the programs are as fast: their work
-# is in matrix products that come compiled (benchmarks/profile).
+# LLVM's first level compiles a fifth sooner than its third, and the programs are as fast: their
+# work is in matrix products that come compiled (benchmarks/profile).
 _QUICK = {"xla_backend_optimization_level": 1}
 
 
