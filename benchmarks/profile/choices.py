@@ -6,13 +6,19 @@ A row's two ways do the same work on the same data; they are timed alternately, 
 a shared machine hits both alike, and the ratio is the median over rounds.
 """
 
+import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -70,14 +76,17 @@ def shuffle() -> tuple[float, ...]:
     return compare(lambda: plain(key), lambda: own(key), 100)
 
 
-def trainer(runs: int) -> tuple[Program, Any, Any]:
+def trainer(
+    runs: int, environment: str = "cartpole-offset-stationary", **options: Any
+) -> tuple[Program, Any, Any]:
     """A program that has not been compiled yet, a first state, and the runs' numbers."""
-    suite = gtr.suite("cartpole-offset-stationary")
-    problem = Problem(suite.environment, False, 10**6, 10**6, suite.config)
+    suite = gtr.suite(environment)
+    config = replace(suite.config, network=gtr.MLP(), environments=16, rollout_length=128)
+    problem = Problem(suite.environment, False, 10**6, 10**6, config)
     numbers = jax.tree.map(
-        lambda x: np.full(runs, x, np.float32), (gtr.method("ppo"), rates(suite.config))
+        lambda x: np.full(runs, x, np.float32), (gtr.method("ppo"), rates(config))
     )
-    program = Program(problem, *numbers, np.arange(runs))
+    program = Program(problem, *numbers, np.arange(runs), **options)
     return program, program.place(program.begin(0)), numbers
 
 
@@ -93,38 +102,69 @@ def many_seeds(runs: int) -> tuple[float, ...]:
     return compare(lambda: vectorised(one_device), lambda: program.advance(state, 1, 4), 1)
 
 
-def compile_level() -> tuple[float, ...]:
-    chosen = programs._QUICK
-    took, compiled = {}, {}
-    for level in (3, 1):
-        programs._QUICK = {"xla_backend_optimization_level": level}
-        program, state, numbers = trainer(1)
-        words = program.place(np.zeros((1, 64, 3, 2), np.uint32))
-        given = ((state, *program.place(numbers), words), jnp.int32(1), jnp.int32(16))
-        lowered = program._advance.lower(*given)
-        began = time.perf_counter()
-        compiled[level] = lowered.compile()
-        took[level] = time.perf_counter() - began
-    programs._QUICK = chosen
-    first, second, ratio = compare(lambda: compiled[3](*given), lambda: compiled[1](*given), 1)
-    return took[3] * 1e3, took[1] * 1e3, took[3] / took[1], first, second, ratio
+def two_cores(environment: str) -> tuple[float, ...]:
+    alone, first, _ = trainer(1, environment, devices=jax.devices()[:1])
+    shared, second, _ = trainer(1, environment)
+    return compare(lambda: alone.advance(first, 1, 8), lambda: shared.advance(second, 1, 8), 1)
+
+
+def compile_level(environment: str) -> tuple[float, ...]:
+    advances = {}
+    for level in (1, 2):
+        with mock.patch.dict(programs._CPU_OPTIONS, xla_backend_optimization_level=level):
+            program, state, _ = trainer(1, environment)
+            program.advance(state, 0, 1)
+            advances[level] = partial(program.advance, state, 1, 8)
+    return compare(advances[1], advances[2], 1)
+
+
+def thread_pool(environment: str) -> tuple[float, ...]:
+    """With more XLA workers than cores, and with as many: that is settled when JAX starts."""
+    command = [sys.executable, __file__, "--time", environment]
+    times: dict[str | None, list[float]] = {"8": [], None: []}
+    for _ in range(3):
+        for workers, measured in times.items():
+            variables = {k: v for k, v in os.environ.items() if k != "NPROC"}
+            variables |= {"NPROC": workers} if workers else {}
+            done = subprocess.run(
+                command, env=variables, capture_output=True, text=True, check=True
+            )
+            measured.append(float(done.stdout))
+    ratio = statistics.median(a / b for a, b in zip(*times.values(), strict=True))
+    first, second = (statistics.median(measured) for measured in times.values())
+    return first, second, ratio
+
+
+def time_of(environment: str) -> float:
+    """Milliseconds of 8 iterations of one seed."""
+    program, state, _ = trainer(1, environment)
+    for _ in range(2):
+        program.advance(state, 1, 8)
+    return 1e3 * statistics.median(
+        seconds(lambda: program.advance(state, 1, 8), 1) for _ in range(ROUNDS)
+    )
 
 
 def main() -> None:
     jax.config.update("jax_enable_compilation_cache", False)
-    level = compile_level()
+    if sys.argv[1:2] == ["--time"]:
+        print(time_of(sys.argv[2]))
+        return
+    breakout = "minatar-permute-stationary"
     table = [
         ("weight gradient 512 x 64 x 64: autodiff / `affine`", *weight_gradient(512, 64, 64)),
         ("weight gradient 512 x 400 x 64: autodiff / `affine`", *weight_gradient(512, 400, 64)),
         ("4 shuffles of 2,048: `jax.random.permutation` / `shuffles`", *shuffle()),
         ("4 iterations of 8 seeds: vectorised / one a core", *many_seeds(8)),
-        ("compiling the trainer: LLVM level 3 / 1", *level[:3]),
-        ("16 iterations compiled so", *level[3:]),
+        ("8 iterations of a seed, CartPole: one core / two", *two_cores("cartpole-offset")),
+        ("8 iterations of a seed, Breakout: one core / two", *two_cores(breakout)),
+        ("8 iterations of a seed, Breakout: LLVM level 1 / 2", *compile_level(breakout)),
+        ("8 iterations of a seed, Breakout: `NPROC=8` / not set", *thread_pool(breakout)),
     ]
     lines = [
         f"{platform.system()} {platform.machine()}, {cpu_cores()} cores; Python "
         f"{platform.python_version()}, jax {version('jax')}; medians over {ROUNDS} rounds in turns "
-        "(compilation: once).",
+        "(of `NPROC`: over 3 processes each).",
         "",
         "| what: ordinary / ours | ordinary, ms | ours, ms | ratio |",
         "|---|---|---|---|",

@@ -33,8 +33,6 @@ def interpreter(peer: str) -> Path:
 def variables() -> dict[str, str]:
     """Environment variables for a peer.
 
-    On machines with few cores JAX's CPU backend can hang for good in nested scans, and does not
-    when NPROC tells it of more cores than there are. One thread for PyTorch: its networks here are
-    so small that a second one makes it slower.
+    One thread for PyTorch: its networks here are so small that a second one makes it slower.
     """
-    return {**os.environ, "NPROC": "8", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    return {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}

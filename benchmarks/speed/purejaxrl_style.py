@@ -227,7 +227,10 @@ def main() -> None:
     from protocol import argument_parser, serve
 
     arguments = argument_parser(__doc__).parse_args()
-    train = make_train(arguments.environment, PPOSettings(), arguments.steps)
+    # Vectorised, the orthogonal initialisation's QR decompositions block all of XLA's workers on a
+    # machine with two cores, each waiting for work that none is left to do.
+    settings = PPOSettings(orthogonal=arguments.seeds == 1)
+    train = make_train(arguments.environment, settings, arguments.steps)
     run = jax.jit(train if arguments.seeds == 1 else jax.vmap(train))
     key = jax.random.key(0)
     keys = key if arguments.seeds == 1 else jax.random.split(key, arguments.seeds)

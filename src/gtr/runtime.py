@@ -9,20 +9,13 @@ from pathlib import Path
 
 import jax
 
-# XLA's CPU client has as many worker threads as the machine has cores. With two, programs of nested
-# loops hang for good in about half their runs, all workers waiting for work that none is left to
-# do; with this many they do not (tests/test_runtime.py).
-_WORKER_THREADS = 8
-
 
 def prepare() -> None:
-    """More worker threads than cores, a CPU device a core, and a cache of compiled programs."""
-    cores = cpu_cores()
-    os.environ.setdefault("NPROC", str(max(_WORKER_THREADS, 2 * cores)))
+    """A CPU device a core, and a cache of compiled programs."""
     chosen = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if not chosen and jax.config.values["jax_num_cpu_devices"] < 1:
         try:
-            jax.config.update("jax_num_cpu_devices", cores)
+            jax.config.update("jax_num_cpu_devices", cpu_cores())
         except RuntimeError:  # the backend runs already
             return
     if jax.config.values["jax_compilation_cache_dir"] is None:

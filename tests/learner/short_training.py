@@ -1,4 +1,6 @@
-"""`python -m tests.learner.short_training DIRECTORY PHASE_ITERATIONS`: a training to be killed.
+"""A training to be killed.
+
+    python -m tests.learner.short_training DIRECTORY PHASE_ITERATIONS [SEEDS]
 
 Every iteration is a chunk of its own with a checkpoint, so that most of the time is spent writing.
 """
@@ -11,14 +13,14 @@ from gtr.methods import method
 from tests.learner.problems import small_suite
 
 
-def main(directory: str, phase_iterations: str) -> None:
+def main(directory: str, phase_iterations: str, seeds: str = "2") -> None:
     run._CHUNK_SECONDS = 0.0
     store._CHECKPOINT_SHARE = math.inf
     try:
         run.train(
             small_suite(phase_iterations=int(phase_iterations)),
             method("ppo"),
-            seeds=2,
+            seeds=int(seeds),
             directory=directory,
             progress=lambda status: print(status.done, flush=True),
         )

@@ -47,7 +47,6 @@ def test_nothing_is_kept_where_the_behaviour_policy_is_enough(anchor):
     kept = keep_from_start(anchor, labelled(0.0))
     assert kept is None
     assert take_snapshot(anchor, kept, labelled(1.0), jnp.int32(0)) is None
-    assert average_in(anchor, kept, lambda: labelled(1.0).actor) is None
 
 
 def test_recent_keeps_a_snapshot_every_few_iterations_newest_first():
@@ -82,7 +81,7 @@ def test_average_is_its_documented_formula():
     average, total = 10.0, 1.0
     for weight in (20.0, -5.0, 3.0, 3.0):
         kept = take_snapshot(anchor, kept, labelled(99.0), jnp.int32(0))
-        kept = average_in(anchor, kept, lambda weight=weight: jnp.float32([weight]))
+        kept = average_in(anchor, kept, jnp.float32([weight]))
         later = 0.8 * total + 1
         average, total = average * (0.8 * total / later) + weight / later, later
         assert labels(kept) == [pytest.approx(average, rel=1e-5)]
@@ -90,7 +89,7 @@ def test_average_is_its_documented_formula():
     # unbiased: an average of equal weights is that weight
     flat = keep_from_start(anchor, labelled(4.0))
     for _ in range(5):
-        flat = average_in(anchor, flat, lambda: jnp.float32([4.0]))
+        flat = average_in(anchor, flat, jnp.float32([4.0]))
     assert labels(flat) == [pytest.approx(4.0, rel=1e-6)]
 
 

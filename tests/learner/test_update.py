@@ -123,6 +123,7 @@ def updated(trained, observation, samples, bits, rates, scale):
         objective=Objective(ppo, None, None, DISTRIBUTION, rates.entropy),
         config=replace(CONFIG, advantage_scale=scale),
         rates=rates,
+        devices=None,
     )
 
 

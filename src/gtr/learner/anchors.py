@@ -1,6 +1,5 @@
 """The anchors' weights: what is kept of earlier policies, and what they say about a batch."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -79,14 +78,12 @@ def take_snapshot(
     )
 
 
-def average_in(anchor: Anchor | None, kept: Kept | None, actor: Callable[[], Actor]) -> Kept | None:
-    """After a gradient step: the exponential average with `actor()` taken in (PPO-EWMA)."""
-    if kept is None or not isinstance(anchor, Average):
-        return kept
+def average_in(anchor: Average, kept: Kept, actor: Actor) -> Kept:
+    """After a gradient step: the exponential average with the actor taken in (PPO-EWMA)."""
     total = anchor.decay * kept.total + 1
     share = 1 / total
     average = jax.tree.map(
-        lambda old, new: old + share * (new[None] - old), kept.policies.actor, actor()
+        lambda old, new: old + share * (new[None] - old), kept.policies.actor, actor
     )
     return Kept(Policy(average, kept.policies.moments), total)
 

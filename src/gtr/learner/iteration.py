@@ -6,6 +6,7 @@ Nothing here is kept between iterations but the state, and all randomness comes 
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from gtr.learner.anchors import Policy, consult, take_snapshot
 from gtr.learner.config import Rates
 from gtr.learner.faults import look_for_faults
 from gtr.learner.normalisation import Moments
+from gtr.learner.parallel import side_by_side, split
 from gtr.learner.rollout import Batch, collect
 from gtr.learner.state import Keys, Problem, RunState
 from gtr.learner.update import Objective, Samples, update
@@ -32,8 +34,11 @@ def iterate(
     keys: Keys,
     state: RunState,
     iteration: Int[Array, ""],
+    devices: str | None = None,
 ) -> tuple[RunState, dict[str, Float[Array, ""]]]:
     """One iteration: a batch collected, the networks updated, everything measured.
+
+    The devices along the mesh axis `devices`, two if any, share the work (`parallel`).
 
     Returns:
         The next state, and the numbers of this iteration's row in metrics.csv with `faults`, a
@@ -50,16 +55,13 @@ def iterate(
     # collect
     uniform, order_bits = _randomness(keys.agent, problem)
     policy = Policy(state.trained.actor, state.moments)
-    episodes, batch, finished = collect(
-        environment,
-        distribution,
-        policy,
-        state.episodes,
-        anew=begins,
-        uniform=uniform,
-        key=keys.environment,
-        world=world,
-    )
+    episodes, batch, finished = split(
+        devices if config.environments % 2 == 0 else None,
+        partial(collect, environment, distribution, policy, begins, world),
+        in_dims=(0, 1, 1, 1),
+        out_dims=(0, 1, 0),
+    )(state.episodes, uniform, *_environment_keys(keys.environment, uniform.shape[:2]))
+    finished = jax.tree.map(jnp.sum, finished)
     observations = _rows(batch.observation)
     track = lax.cond(
         begins,
@@ -67,9 +69,25 @@ def iterate(
         lambda: state.track,
     )
 
+    # values and anchors
+    action, parameters = _rows(batch.action), _rows(batch.parameters)
+    mask = None if batch.mask is None else _rows(batch.mask)
+    (values, successor_values), opinion = side_by_side(
+        devices,
+        lambda: _values(state, batch, episodes.observation),
+        lambda: consult(
+            method.anchor,
+            state.trained.kept,
+            behaviour=parameters,
+            moments=state.moments,
+            observation=observations,
+            mask=mask,
+            iteration=iteration,
+        ),
+    )
+
     # advantages
     reward, reward_moments, discounted = _scaled_rewards(state, batch, rates.discount)
-    values, successor_values = _values(state, batch, episodes.observation)
     advantages = generalised_advantages(
         rewards=reward,
         values=values,
@@ -87,19 +105,8 @@ def iterate(
     else:
         scaled = advantages
 
-    # anchors
-    action, parameters = _rows(batch.action), _rows(batch.parameters)
-    mask = None if batch.mask is None else _rows(batch.mask)
+    # samples
     behaviour_log_prob = distribution.log_prob(parameters, action)
-    opinion = consult(
-        method.anchor,
-        state.trained.kept,
-        behaviour=parameters,
-        moments=state.moments,
-        observation=observations,
-        mask=mask,
-        iteration=iteration,
-    )
     anchor_log_probs = anchor_weights = exact = None
     if opinion is not None:
         anchor_log_probs = distribution.log_prob(opinion.parameters, action[:, None])
@@ -125,6 +132,7 @@ def iterate(
         objective=Objective(method, anchor_weights, state.stiffness, distribution, rates.entropy),
         config=config,
         rates=rates,
+        devices=devices,
     )
     stiffness = state.stiffness
     if stiffness is not None:
@@ -188,6 +196,13 @@ def _randomness(
     bits, order = bits[: math.prod(shape)], bits[math.prod(shape) :]
     uniform = ((bits >> 9).astype(jnp.float32) + 0.5) * 2.0**-23
     return uniform.reshape(shape), order.reshape(config.epochs, problem.batch)
+
+
+def _environment_keys(key: PRNGKeyArray, shape: tuple[int, int]) -> tuple[PRNGKeyArray, ...]:
+    """Keys of the resets, (t + 1, e), and of the steps, (t, e)."""
+    length, copies = shape
+    resets, steps = jax.random.split(key)
+    return jax.random.split(resets, (length + 1, copies)), jax.random.split(steps, (length, copies))
 
 
 def _rows(x: Array) -> Array:

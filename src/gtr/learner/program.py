@@ -4,9 +4,10 @@ The runs (seeds, and settings of a method's and the learner's numbers) are an ax
 over the devices JAX sees. On an accelerator the runs of a device are vectorised. On a CPU they
 follow one another, each small enough to stay in its core's cache, and every core is a device of its
 own: faster than vectorising (benchmarks/profile), and a run's numbers do not depend on its company.
+Where there are two cores or more for each run, two share it (`parallel`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -24,9 +25,14 @@ from gtr.objective import Method
 
 # Iterations that one call of a program can do; how many it does is an argument.
 CAPACITY = 64
-# LLVM's first level compiles a fifth sooner than its third, and the programs are as fast: their
-# work is in matrix products that come compiled (benchmarks/profile).
-_QUICK = {"xla_backend_optimization_level": 1}
+_CPU_OPTIONS = {
+    # LLVM's first level leaves loops over booleans unvectorised; its third compiles no faster code
+    # than its second (benchmarks/profile).
+    "xla_backend_optimization_level": 2,
+    # Devices that share a run wait for each other. XLA ends the process after 40 s of it, which a
+    # stopped and continued run would reach.
+    "xla_cpu_collective_call_terminate_timeout_seconds": 7 * 24 * 3600,
+}
 
 
 class Program:
@@ -37,17 +43,28 @@ class Program:
         method: with each number an array over runs, (runs,).
         rates: likewise.
         seeds: (runs,).
+        devices: where to compute; all that JAX sees, if not given.
     """
 
-    def __init__(self, problem: Problem, method: Method, rates: Rates, seeds: np.ndarray) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        method: Method,
+        rates: Rates,
+        seeds: np.ndarray,
+        devices: Sequence[Any] | None = None,
+    ) -> None:
         self.problem = problem
         self.runs = len(seeds)
         self._seeds = seeds
         self._given = (method, rates)
-        devices = jax.devices()[: self.runs]
-        self._platform = devices[0].platform
-        self._surplus = -self.runs % len(devices)
-        self._sharding = NamedSharding(Mesh(np.array(devices), ("runs",)), P("runs"))
+        available = np.array(jax.devices() if devices is None else devices)
+        self._serial = available[0].platform == "cpu"
+        for_a_run = 2 if self._serial and len(available) >= 2 * self.runs else 1
+        mesh = available[: self.runs * for_a_run].reshape(-1, for_a_run)
+        self._of_a_run = "devices" if for_a_run > 1 else None
+        self._surplus = -self.runs % len(mesh)
+        self._sharding = NamedSharding(Mesh(mesh, ("runs", "devices")), P("runs"))
         self._inputs = self.place(self._given)
         self._advance = self._over_runs(self._chunk)
 
@@ -89,11 +106,15 @@ class Program:
         return jax.tree.map(place, tree)
 
     def _over_runs(self, function: Callable) -> Callable:
-        serial = self._platform == "cpu"
-
         def on_device(runs: Any, *shared: Array) -> Any:
-            over = lax.map if serial else lambda f, x: jax.vmap(f)(x)
-            return over(lambda run: function(run, *shared), runs)
+            def one(run: Any) -> Any:
+                return function(run, *shared)
+
+            if not self._serial:
+                return jax.vmap(one)(runs)
+            if len(jax.tree.leaves(runs)[0]) > 1:
+                return lax.map(one, runs)
+            return jax.tree.map(lambda x: x[None], one(jax.tree.map(lambda x: x[0], runs)))
 
         return jax.jit(
             jax.shard_map(
@@ -105,7 +126,7 @@ class Program:
             ),
             # Left to itself JAX gives an empty array another placement, and compiles again for it.
             out_shardings=self._sharding,
-            compiler_options=_QUICK if serial else None,
+            compiler_options=_CPU_OPTIONS if self._serial else None,
         )
 
     def _chunk(
@@ -116,11 +137,12 @@ class Program:
     ) -> tuple[RunState, dict[str, Array]]:
         state, method, rates, words = run
 
+        @jax.jit  # traced once for the names and the loop
         def one(i: Array, state: RunState) -> tuple[RunState, dict[str, Array]]:
             keys = Keys(*jax.random.wrap_key_data(words[i], impl="threefry2x32"))
-            return iterate(self.problem, method, rates, keys, state, start + i)
+            return iterate(self.problem, method, rates, keys, state, start + i, self._of_a_run)
 
-        shapes = jax.eval_shape(lambda: one(jnp.int32(0), state)[1])
+        shapes = jax.eval_shape(one, jnp.int32(0), state)[1]
         rows = {k: jnp.zeros((CAPACITY, *v.shape), v.dtype) for k, v in shapes.items()}
 
         def body(i: Array, carry: tuple) -> tuple:

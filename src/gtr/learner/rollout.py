@@ -40,23 +40,23 @@ class Batch(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """Episodes that ended while the batch was collected."""
+    """Episodes that ended while the batch was collected, summed for each copy."""
 
-    number: Float[Array, ""]
-    reward_sum: Float[Array, ""]
-    length: Float[Array, ""]
+    number: Float[Array, " e"]
+    reward_sum: Float[Array, " e"]
+    length: Float[Array, " e"]
 
 
 def collect(
     environment: Environment,
     distribution: Distribution,
     act: Callable[[Array], Array],
-    episodes: Episodes,
-    *,
     anew: Bool[Array, ""],
-    uniform: Float[Array, "t e r"],
-    key: PRNGKeyArray,
     world: World,
+    episodes: Episodes,
+    uniform: Float[Array, "t e r"],
+    reset_keys: PRNGKeyArray,
+    step_keys: PRNGKeyArray,
 ) -> tuple[Episodes, Batch, Finished]:
     """Steps every copy t times; episodes that end begin anew.
 
@@ -64,16 +64,15 @@ def collect(
         environment: the environment.
         distribution: turns the policy's numbers into actions.
         act: the policy: observations (e, ...) to parameters (e, p).
-        episodes: where the copies stand.
         anew: drop the episodes that are under way and begin others, as a new world asks.
-        uniform: the randomness of the actions.
-        key: for the environment.
         world: the world's parameters, the same for all copies.
+        episodes: where the copies stand.
+        uniform: the randomness of the actions.
+        reset_keys: (t + 1, e), for the episodes that may begin.
+        step_keys: (t, e).
     """
-    length, copies = uniform.shape[:2]
-    reset_key, step_key = jax.random.split(key)
     reset = jax.vmap(jax.vmap(environment.reset, (0, None)), (0, None))
-    fresh = reset(jax.random.split(reset_key, (length + 1, copies)), world)
+    fresh = reset(reset_keys, world)
     first = jax.tree.map(lambda x: x[0], fresh)
     standing = (episodes.state, episodes.observation)
     state, observation = jax.tree.map(lambda new, old: jnp.where(anew, new, old), first, standing)
@@ -81,11 +80,7 @@ def collect(
     episodes = Episodes(
         state, observation, episodes.reward_sum * going_on, episodes.length * going_on
     )
-    given = (
-        distribution.noise(uniform),
-        jax.random.split(step_key, (length, copies)),
-        jax.tree.map(lambda x: x[1:], fresh),
-    )
+    given = (distribution.noise(uniform), step_keys, jax.tree.map(lambda x: x[1:], fresh))
 
     def step(carry: tuple[Episodes, Finished], given: tuple) -> tuple:
         now, finished = carry
@@ -122,6 +117,6 @@ def collect(
         )
         return (later, finished), seen
 
-    none = jnp.zeros(copies)
+    none = jnp.zeros_like(episodes.reward_sum)
     (episodes, finished), batch = lax.scan(step, (episodes, Finished(none, none, none)), given)
-    return episodes, batch, Finished(*(x.sum() for x in finished))
+    return episodes, batch, finished

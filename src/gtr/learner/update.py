@@ -1,5 +1,7 @@
 """Gradient steps on a batch: minibatches, losses, optimisers."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,9 +13,10 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from gtr.learner.anchors import Kept, average_in
 from gtr.learner.config import LearnerConfig, Rates
+from gtr.learner.parallel import side_by_side
 from gtr.networks.agent import Actor, Critic
 from gtr.networks.distributions import Distribution, masked
-from gtr.objective import Evaluation, Method, diagnostics, evaluate
+from gtr.objective import Average, Evaluation, Method, diagnostics, evaluate
 
 # Below this many rows a row's number and enough random bits for a fair shuffle fit in one word.
 _PACKED_ROWS = 2**16
@@ -39,6 +42,16 @@ class Trained(NamedTuple):
     actor_optimiser: optax.OptState
     critic_optimiser: optax.OptState
     kept: Kept | None
+
+
+class Descended(NamedTuple):
+    """A network after its gradient steps, and what each of them saw."""
+
+    network: Any
+    optimiser: optax.OptState
+    kept: Kept | None
+    losses: Float[Array, " steps"]
+    grad_norms: Float[Array, " steps"]
 
 
 class Objective(NamedTuple):
@@ -70,17 +83,17 @@ class Objective(NamedTuple):
         )
         return evaluation, self.distribution.entropy(parameters).mean()
 
-    def losses(
-        self, networks: tuple[Actor, Critic], observation: Array, samples: Samples
-    ) -> tuple[Array, tuple[Array, Array]]:
-        """Their sum, whose gradient serves both networks, and each."""
-        actor, critic = networks
+    def policy_loss(self, actor: Actor, observation: Array, samples: Samples) -> Float[Array, ""]:
+        """What the actor descends."""
         evaluation, entropy = self.policy(actor, observation, samples)
-        policy_loss = (
+        return (
             jnp.mean(evaluation.penalty) - jnp.mean(evaluation.surrogate) - self.entropy * entropy
         )
-        value_loss = 0.5 * jnp.mean((critic(observation) - samples.target) ** 2)
-        return policy_loss + value_loss, (policy_loss, value_loss)
+
+
+def value_loss(critic: Critic, observation: Array, target: Float[Array, " n"]) -> Float[Array, ""]:
+    """What the critic descends."""
+    return 0.5 * jnp.mean((critic(observation) - target) ** 2)
 
 
 def optimiser(rates: Rates) -> optax.GradientTransformation:
@@ -122,46 +135,57 @@ def update(
     objective: Objective,
     config: LearnerConfig,
     rates: Rates,
+    devices: str | None,
 ) -> tuple[Trained, dict[str, Float[Array, ""]]]:
     """All gradient steps of an iteration, and what they saw.
 
-    Losses and gradient norms are means over the steps; the diagnostics are those of the updated
-    policy on the last minibatch.
+    Actor and critic share nothing here, so each can learn on a device of its own. Losses and
+    gradient norms are means over the steps; the diagnostics are those of the updated policy on
+    the last minibatch.
     """
     steps = config.epochs * config.minibatches
     order = shuffles(bits).reshape(steps, bits.shape[1] // config.minibatches)
-    minibatches = jax.tree.map(lambda x: x[order], samples)
-    if config.advantage_scale == "batch":
-        advantage = minibatches.advantage
-        centred = advantage - advantage.mean(1, keepdims=True)
-        scale = advantage.std(1, keepdims=True) + 1e-8
-        minibatches = minibatches._replace(advantage=centred / scale)
-    tx = optimiser(rates)
-    to_actor, to_critic = ravel_pytree(trained.actor)[1], ravel_pytree(trained.critic)[1]
+    descend = partial(_descend, optimiser(rates), rates.learning_rate)
+    anchor = objective.method.anchor
+    average = partial(average_in, anchor) if isinstance(anchor, Average) else None
 
-    def step(carry: tuple, given: tuple[Array, Samples]) -> tuple[tuple, tuple[Array, ...]]:
-        actor, critic, actor_optimiser, critic_optimiser, kept = carry
-        rows, minibatch = given
-        gradients, losses = jax.grad(objective.losses, has_aux=True)(
-            (to_actor(actor), to_critic(critic)), observation[rows], minibatch
+    def learn_actor() -> Descended:
+        minibatches = jax.tree.map(lambda x: x[order], samples)
+        if config.advantage_scale == "batch":
+            advantage = minibatches.advantage
+            centred = advantage - advantage.mean(1, keepdims=True)
+            scale = advantage.std(1, keepdims=True) + 1e-8
+            minibatches = minibatches._replace(advantage=centred / scale)
+        return descend(
+            lambda actor, rows, minibatch: objective.policy_loss(
+                actor, observation[rows], minibatch
+            ),
+            (order, minibatches),
+            trained.actor,
+            trained.actor_optimiser,
+            trained.kept if average else None,
+            average,
         )
-        actor_gradient, critic_gradient = map(flat, gradients)
-        actor_step, actor_optimiser = tx.update(actor_gradient, actor_optimiser)
-        critic_step, critic_optimiser = tx.update(critic_gradient, critic_optimiser)
-        actor = actor - rates.learning_rate * actor_step
-        critic = critic - rates.learning_rate * critic_step
-        kept = average_in(objective.method.anchor, kept, lambda: to_actor(actor))
-        norms = optax.tree.norm(actor_gradient), optax.tree.norm(critic_gradient)
-        return (actor, critic, actor_optimiser, critic_optimiser, kept), (*losses, *norms)
 
-    vectors = flat(trained.actor), flat(trained.critic)
-    carry, seen = lax.scan(step, (*vectors, *trained[2:]), (order, minibatches))
-    actor, critic, actor_optimiser, critic_optimiser, kept = carry
-    done = Trained(to_actor(actor), to_critic(critic), actor_optimiser, critic_optimiser, kept)
-    names = ("policy_loss", "value_loss", "policy_grad_norm", "value_grad_norm")
+    def learn_critic() -> Descended:
+        return descend(
+            lambda critic, rows, target: value_loss(critic, observation[rows], target),
+            (order, samples.target[order]),
+            trained.critic,
+            trained.critic_optimiser,
+        )
+
+    actor, critic = side_by_side(devices, learn_actor, learn_critic)
+    kept = actor.kept if average else trained.kept
+    done = Trained(actor.network, critic.network, actor.optimiser, critic.optimiser, kept)
     measures = {
         name: series.mean() if steps else jnp.float32(0)
-        for name, series in zip(names, seen, strict=True)
+        for name, series in {
+            "policy_loss": actor.losses,
+            "value_loss": critic.losses,
+            "policy_grad_norm": actor.grad_norms,
+            "value_grad_norm": critic.grad_norms,
+        }.items()
     }
 
     last = order[-1] if steps else jnp.arange(order.shape[1])
@@ -171,3 +195,31 @@ def update(
     measures |= diagnostics(objective.method, evaluation, stiffness=objective.stiffness)
     measures["entropy"] = entropy
     return done, measures
+
+
+def _descend(
+    tx: optax.GradientTransformation,
+    learning_rate: Array | float,
+    loss: Callable[..., Float[Array, ""]],
+    minibatches: tuple,
+    network: Any,
+    state: optax.OptState,
+    kept: Kept | None = None,
+    average: Callable[[Kept, Any], Kept] | None = None,
+) -> Descended:
+    """One gradient step for each minibatch; `loss` is of a network and a minibatch."""
+    restore = ravel_pytree(network)[1]
+
+    def step(carry: tuple, minibatch: tuple) -> tuple[tuple, tuple[Array, Array]]:
+        weights, state, kept = carry
+        value, gradient = jax.value_and_grad(loss)(restore(weights), *minibatch)
+        gradient = flat(gradient)
+        change: Any
+        change, state = tx.update(gradient, state)
+        weights = weights - learning_rate * change
+        if average is not None:
+            kept = average(kept, restore(weights))
+        return (weights, state, kept), (value, optax.tree.norm(gradient))
+
+    (weights, state, kept), seen = lax.scan(step, (flat(network), state, kept), minibatches)
+    return Descended(restore(weights), state, kept, *seen)

@@ -1,0 +1,68 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gtr.learner.config import rates
+from gtr.learner.program import Program
+from gtr.methods import method
+from tests.learner.problems import problem_of, small_suite
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = """
+import sys
+import gtr, jax
+from gtr.learner.run import train
+from gtr.methods import method
+from tests.learner.problems import digest, small_suite
+run = train(small_suite(), method(sys.argv[1]), seeds=int(sys.argv[2]))
+print(len(jax.devices()), digest(run.state))
+"""
+
+
+def program(name, seeds):
+    suite = small_suite()
+    numbers = jax.tree.map(
+        lambda x: np.full(seeds, x, np.float32), (method(name), rates(suite.config))
+    )
+    return Program(problem_of(suite), *numbers, np.arange(seeds))
+
+
+@pytest.mark.parametrize(
+    ("name", "seeds"),
+    # The copies of the environment, and actor and critic, are shared out where devices are left.
+    [("ppo", 1), ("gtr", 1), ("ppo-ewma", 1), ("ppo-kl", 2), ("gtr", 3), ("ppo", 4)],
+)
+def test_results_do_not_depend_on_the_number_of_devices(name, seeds):
+    seen = {}
+    for devices in (1, 2, 4):
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, name, str(seeds)],
+            env=os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"},
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        count, seen[devices] = done.stdout.split()
+        assert int(count) == devices
+    assert len(set(seen.values())) == 1
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_no_program_decomposes_matrices_in_batches(seeds):
+    """jaxlib spreads a batch over XLA's workers and blocks the one that asks: with two workers, two
+    such calls wait for each other for good. A single matrix is done where it is asked for."""
+    trainer = program("gtr", seeds)
+    words = trainer.place(np.zeros((seeds, 64, 3, 2), np.uint32))
+    given = (trainer.place(trainer.begin(0)), *trainer._inputs, words)
+    text = trainer._advance.lower(given, jnp.int32(0), jnp.int32(1)).as_text()
+    calls = [line for line in text.splitlines() if "lapack" in line]
+    assert calls, "the effective rank has always been there"
+    assert all('num_batch_dims = "0"' in line for line in calls)
