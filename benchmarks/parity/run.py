@@ -45,7 +45,9 @@ def main() -> None:
             command += ["--trainer", trainer, "--environment", environment, "--steps", str(steps)]
             command += ["--seeds", str(arguments.seeds)]
             command += ["--output", str(directory / f"{trainer}.csv")]
-            variables = dict(os.environ) if ours else peers.variables()
+            # Peers vectorise an orthogonal initialisation, whose QR decompositions can block all of
+            # XLA's workers where they are few; speed is nothing here.
+            variables = dict(os.environ) if ours else peers.variables() | {"NPROC": "8"}
             variables["PYTHONPATH"] = str(SPEED)
             print(f"{environment}: {trainer}", file=sys.stderr, flush=True)
             try:
