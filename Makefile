@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/gtr compare cartpole-offset --methods ppo gtr --seeds 5 --out $(DEMO)/cartpole-offset
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow

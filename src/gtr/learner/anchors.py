@@ -144,8 +144,8 @@ def consult(
     share = jnp.cumsum(own[1:]) / (1 - own[0])
     asked = jnp.minimum(jnp.searchsorted(share, place, side="right"), anchor.count - 2)
     answers = lax.map(
-        lambda given: jax.tree.map(lambda x: x[given[0]], policies)(given[1]),
-        (asked, jnp.moveaxis(dealt, 1, 0)),
+        lambda given: jax.tree.map(lambda x: x[given[0]], policies)(dealt[:, given[1]]),
+        (asked, jnp.arange(_GROUPS)),
     )
     one = masked(jnp.moveaxis(answers, 0, 1).reshape(each * _GROUPS, -1)[:rows], mask)
     return Opinion(jnp.stack([behaviour, one], 1), jnp.stack([own[0], 1 - own[0]]))

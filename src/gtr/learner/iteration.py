@@ -124,9 +124,10 @@ def iterate(
     kept = take_snapshot(method.anchor, state.trained.kept, policy, iteration)
 
     # update
+    seen = observations if state.moments is None else state.moments.normalise(observations)
     trained, measures = update(
         state.trained._replace(kept=kept),
-        observations if state.moments is None else state.moments.normalise(observations),
+        seen.astype(jnp.float32),  # once, and not in every minibatch
         samples,
         order_bits,
         objective=Objective(method, anchor_weights, state.stiffness, distribution, rates.entropy),
@@ -198,7 +199,7 @@ def _randomness(
     return uniform.reshape(shape), order.reshape(config.epochs, problem.batch)
 
 
-def _environment_keys(key: PRNGKeyArray, shape: tuple[int, int]) -> tuple[PRNGKeyArray, ...]:
+def _environment_keys(key: PRNGKeyArray, shape: tuple[int, ...]) -> tuple[PRNGKeyArray, ...]:
     """Keys of the resets, (t + 1, e), and of the steps, (t, e)."""
     length, copies = shape
     resets, steps = jax.random.split(key)
