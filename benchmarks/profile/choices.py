@@ -30,6 +30,7 @@ from gtr.learner.config import rates
 from gtr.learner.program import Program
 from gtr.learner.state import Problem
 from gtr.learner.update import shuffles
+from gtr.networks.architectures import MLP
 from gtr.networks.layers import affine
 from gtr.runtime import cpu_cores
 
@@ -81,7 +82,7 @@ def trainer(
 ) -> tuple[Program, Any, Any]:
     """A program that has not been compiled yet, a first state, and the runs' numbers."""
     suite = gtr.suite(environment)
-    config = replace(suite.config, network=gtr.MLP(), environments=16, rollout_length=128)
+    config = replace(suite.config, network=MLP(), environments=16, rollout_length=128)
     problem = Problem(suite.environment, False, 10**6, 10**6, config)
     numbers = jax.tree.map(
         lambda x: np.full(runs, x, np.float32), (gtr.method("ppo"), rates(config))

@@ -1,6 +1,6 @@
 """One iteration of training, as a pure function of a run's state: the loop that PPO is.
 
-    rollout -> advantages -> anchors -> update
+    rollout -> values and anchors -> advantages -> update
 
 Nothing here is kept between iterations but the state, and all randomness comes in as keys.
 """
