@@ -55,7 +55,7 @@ class Descended(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """The losses of a minibatch, as functions of the networks."""
+    """What the actor is to descend, as a function of it and a minibatch."""
 
     method: Method
     anchor_weights: Float[Array, " k"] | None
@@ -139,9 +139,9 @@ def update(
 ) -> tuple[Trained, dict[str, Float[Array, ""]]]:
     """All gradient steps of an iteration, and what they saw.
 
-    Actor and critic share nothing here, so each can learn on a device of its own. Losses and
-    gradient norms are means over the steps; the diagnostics are those of the updated policy on
-    the last minibatch.
+    Actor and critic share nothing here, so where `devices`, a mesh axis, has two, each learns on
+    one of them. Losses and gradient norms are means over the steps; the diagnostics are those of
+    the updated policy on the last minibatch.
     """
     steps = config.epochs * config.minibatches
     order = shuffles(bits).reshape(steps, bits.shape[1] // config.minibatches)
