@@ -26,8 +26,7 @@ from gtr.objective import Method
 # Iterations that one call of a program can do; how many it does is an argument.
 CAPACITY = 64
 _CPU_OPTIONS = {
-    # LLVM's first level leaves loops over booleans unvectorised; its third compiles no faster code
-    # than its second (benchmarks/profile).
+    # The work is in matrix products that come compiled; the third level only takes longer.
     "xla_backend_optimization_level": 2,
     # Devices that share a run wait for each other. XLA ends the process after 40 s of it, which a
     # stopped and continued run would reach.
