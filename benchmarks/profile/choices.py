@@ -35,6 +35,7 @@ from gtr.networks.layers import affine
 from gtr.runtime import cpu_cores
 
 ROUNDS = 15
+CARTPOLE, BREAKOUT = "cartpole-offset-stationary", "minatar-permute-stationary"
 MARKERS = "<!-- measured -->", "<!-- /measured -->"
 
 
@@ -77,9 +78,7 @@ def shuffle() -> tuple[float, ...]:
     return compare(lambda: plain(key), lambda: own(key), 100)
 
 
-def trainer(
-    runs: int, environment: str = "cartpole-offset-stationary", **options: Any
-) -> tuple[Program, Any, Any]:
+def trainer(runs: int, environment: str = CARTPOLE, **options: Any) -> tuple[Program, Any, Any]:
     """A program that has not been compiled yet, a first state, and the runs' numbers."""
     suite = gtr.suite(environment)
     config = replace(suite.config, network=MLP(), environments=16, rollout_length=128)
@@ -109,14 +108,20 @@ def two_cores(environment: str) -> tuple[float, ...]:
     return compare(lambda: alone.advance(first, 1, 8), lambda: shared.advance(second, 1, 8), 1)
 
 
-def compile_level(environment: str) -> tuple[float, ...]:
-    advances = {}
-    for level in (1, 2):
+def llvm_level(environment: str, other: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Compiling, and running what was compiled, at another level and at ours."""
+    ours = programs._CPU_OPTIONS["xla_backend_optimization_level"]
+    advances: dict[int, Any] = {}
+    took: dict[int, list[float]] = {other: [], ours: []}
+    for level in [other, ours] * 3:
         with mock.patch.dict(programs._CPU_OPTIONS, xla_backend_optimization_level=level):
+            jax.clear_caches()
             program, state, _ = trainer(1, environment)
-            program.advance(state, 0, 1)
             advances[level] = partial(program.advance, state, 1, 8)
-    return compare(advances[1], advances[2], 1)
+            took[level].append(1e3 * seconds(partial(program.advance, state, 0, 1), 1))
+    ratio = statistics.median(a / b for a, b in zip(*took.values(), strict=True))
+    first, second = (statistics.median(times) for times in took.values())
+    return (first, second, ratio), compare(advances[other], advances[ours], 1)
 
 
 def thread_pool(environment: str) -> tuple[float, ...]:
@@ -151,21 +156,29 @@ def main() -> None:
     if sys.argv[1:2] == ["--time"]:
         print(time_of(sys.argv[2]))
         return
-    breakout = "minatar-permute-stationary"
+    levels = [
+        (f"{what}, Breakout: LLVM level {other} / 2", *row)
+        for other in (1, 3)
+        for what, row in zip(
+            ("tracing and compiling the trainer", "8 iterations of a seed"),
+            llvm_level(BREAKOUT, other),
+            strict=True,
+        )
+    ]
     table = [
         ("weight gradient 512 x 64 x 64: autodiff / `affine`", *weight_gradient(512, 64, 64)),
         ("weight gradient 512 x 400 x 64: autodiff / `affine`", *weight_gradient(512, 400, 64)),
         ("4 shuffles of 2,048: `jax.random.permutation` / `shuffles`", *shuffle()),
         ("4 iterations of 8 seeds: vectorised / one a core", *many_seeds(8)),
-        ("8 iterations of a seed, CartPole: one core / two", *two_cores("cartpole-offset")),
-        ("8 iterations of a seed, Breakout: one core / two", *two_cores(breakout)),
-        ("8 iterations of a seed, Breakout: LLVM level 1 / 2", *compile_level(breakout)),
-        ("8 iterations of a seed, Breakout: `NPROC=8` / not set", *thread_pool(breakout)),
+        ("8 iterations of a seed, CartPole: one core / two", *two_cores(CARTPOLE)),
+        ("8 iterations of a seed, Breakout: one core / two", *two_cores(BREAKOUT)),
+        *levels,
+        ("8 iterations of a seed, Breakout: `NPROC=8` / not set", *thread_pool(BREAKOUT)),
     ]
     lines = [
         f"{platform.system()} {platform.machine()}, {cpu_cores()} cores; Python "
         f"{platform.python_version()}, jax {version('jax')}; medians over {ROUNDS} rounds in turns "
-        "(of `NPROC`: over 3 processes each).",
+        "(of compilation and `NPROC`: over 3).",
         "",
         "| what: ordinary / ours | ordinary, ms | ours, ms | ratio |",
         "|---|---|---|---|",

@@ -40,11 +40,11 @@ def unwritable(path: Path, error: OSError) -> GTRError:
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object.
+def read_text(path: Path) -> str:
+    """Read a record that is text.
 
     Raises:
-        GTRError: the file is missing, empty, cut short, or holds something else.
+        GTRError: the file is missing, empty, or cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -54,6 +54,16 @@ def read_json(path: Path) -> dict[str, Any]:
         raise GTRError(f"{path} cannot be read ({error}): {RERUN}") from None
     if not text.strip():
         raise GTRError(f"{path} is empty: {RERUN}")
+    return text
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        GTRError: the file is missing, empty, cut short, or holds something else.
+    """
+    text = read_text(path)
     try:
         document = json.loads(text)
     except json.JSONDecodeError as error:

@@ -1,9 +1,5 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
+from tests.learner.devices import python_on_devices
 
-ROOT = Path(__file__).parents[2]
 SHARED = """
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, PartitionSpec as P
@@ -54,13 +50,5 @@ print(len(devices()), "devices agree with one")
 
 def test_shared_work_is_the_work_of_one_device():
     for devices in (2, 4):
-        done = subprocess.run(
-            [sys.executable, "-c", SHARED],
-            env=os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"},
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.strip() == f"{devices} devices agree with one"
+        told = python_on_devices(devices, SHARED)
+        assert told.strip() == f"{devices} devices agree with one"

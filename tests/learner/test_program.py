@@ -1,8 +1,3 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,14 +6,15 @@ import pytest
 from gtr.learner.config import rates
 from gtr.learner.program import Program
 from gtr.methods import method
+from tests.learner.devices import python_on_devices
 from tests.learner.problems import problem_of, small_suite
 
-ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 import gtr, jax
 from gtr.learner.run import train
 from gtr.methods import method
+from tests.learner.devices import python_on_devices
 from tests.learner.problems import digest, small_suite
 run = train(small_suite(), method(sys.argv[1]), seeds=int(sys.argv[2]))
 print(len(jax.devices()), digest(run.state))
@@ -41,16 +37,8 @@ def program(name, seeds):
 def test_results_do_not_depend_on_the_number_of_devices(name, seeds):
     seen = {}
     for devices in (1, 2, 4):
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, name, str(seeds)],
-            env=os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"},
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
-        count, seen[devices] = done.stdout.split()
+        told = python_on_devices(devices, PROGRAM, name, str(seeds))
+        count, seen[devices] = told.split()
         assert int(count) == devices
     assert len(set(seen.values())) == 1
 

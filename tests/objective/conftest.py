@@ -1,4 +1,4 @@
-"""The three array libraries behind one face."""
+"""The three array libraries behind one face, and all methods."""
 
 from collections.abc import Callable
 from functools import cache
@@ -9,6 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+
+from gtr.methods import method, names
+from gtr.objective import Behaviour, Gate, Method, Unclipped
+
+GIPO = Method("gipo", Unclipped(), gate=Gate(), anchor=Behaviour())
+METHODS = [*map(method, names()), GIPO]
+
+
+def anchors_of(method: Method) -> int:
+    return 0 if method.anchor is None else method.anchor.count
 
 
 class NumPy:

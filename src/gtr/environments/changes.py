@@ -4,6 +4,7 @@ Changes compose: `ActionPermutation(ObservationPermutation(env))`. Each draws fr
 so two changes in one composition are independent. Phase 0 is the environment unchanged.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ class Changed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Change:
+class _Change(ABC):
     """An environment that behaves as the one it wraps; the changes override what they alter."""
 
     env: Environment
@@ -59,8 +60,8 @@ class _Change:
         """The wrapped environment's mask."""
         return self.env.action_mask(state, world.inner)
 
-    def _draw(self, key: PRNGKeyArray, phase: Int[Array, ""]) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _draw(self, key: PRNGKeyArray, phase: Int[Array, ""]) -> Any: ...
 
     def _observe(self, observation: Array, change: Any) -> Array:
         del change

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from gtr.errors import GTRError
-from gtr.files import RERUN, read_json
+from gtr.files import RERUN, read_json, read_text
 
 ORACLE = "oracle"
 RANDOM = "random"
@@ -230,14 +230,7 @@ def read_metrics(path: Path) -> pd.DataFrame:
         GTRError: the file is missing, empty or cut short, a required column is missing, a cell
             is no number, or rows contradict each other.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise GTRError(f"{path} is missing: {RERUN}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise GTRError(f"{path} cannot be read ({error}): {RERUN}") from None
-    if not text.strip():
-        raise GTRError(f"{path} is empty: {RERUN}")
+    text = read_text(path)
     if not text.endswith("\n"):
         raise GTRError(
             f"{path} ends in the middle of line {text.count(chr(10)) + 1}, it was cut short: "

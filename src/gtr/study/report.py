@@ -17,6 +17,7 @@ from gtr.files import write_whole
 from gtr.study import figures
 from gtr.study.records import ORACLE, RANDOM, read_directory
 from gtr.study.results import Results, as_json, evaluate, headline
+from gtr.study.style import as_png, as_svg
 from gtr.study.wording import LABELS, MISSING, estimate, share
 
 _FIGURES: tuple[tuple[str, str, str, Callable[[Results], Figure | None]], ...] = (
@@ -113,8 +114,8 @@ def write_report(directory: str | Path) -> Path:
         if figure is None:
             target.unlink(missing_ok=True)
             continue
-        write_whole(target, figures.as_png(figure))
-        sections[name] = figures.as_svg(figure, name)
+        write_whole(target, as_png(figure))
+        sections[name] = as_svg(figure, name)
     page = directory / "report.html"
     write_whole(page, _page(results, sections).encode())
     return page
