@@ -88,7 +88,7 @@ def records_of(path):
 def scalars(directory):
     """Every (step, tag): value that TensorBoard shows, its rule of purging applied."""
     shown = []
-    for path in sorted(directory.glob("events*"), key=lambda p: (p.stat().st_mtime_ns, p.name)):
+    for path in sorted(directory.glob("events*")):
         for event in records_of(path):
             if event.HasField("session_log"):
                 shown = [one for one in shown if one[0] < event.step]

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -67,28 +68,51 @@ class TensorBoard:
     """Event files, a folder a seed; after a cut, events past the checkpoint are purged."""
 
     def __init__(self, directory: Path, seeds: list[int], *, next_step: int) -> None:
-        from tensorboardX import SummaryWriter
+        # tensorboardX's SummaryWriter queues events for a thread, and what a kill leaves in the
+        # queue would be a gap; its EventsWriter is the part that writes at once
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event  # pyright: ignore
 
-        # what is at the purge's step goes too, and the last step before the cut is to stay
-        purge = next_step + 1 if next_step > 0 else None
-        self._writers = {
-            seed: SummaryWriter(str(directory / f"seed-{seed}"), purge_step=purge) for seed in seeds
-        }
+        self._directory, self._event, self._writers = directory, Event, {}
+        for seed in seeds:
+            folder = directory / f"seed-{seed}"
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                # a file is named after the second it is opened in, and a run continued within
+                # that second must not write over the file before
+                self._writers[seed] = EventsWriter(str(folder / "events"), f".{next_step:012d}")
+            except OSError as error:
+                raise unwritable(folder, error) from error
+            if next_step > 0:
+                # what is at the purge's step goes too, and the last step before the cut is to stay
+                purge = Event(
+                    wall_time=time.time(), step=next_step + 1, session_log={"status": "START"}
+                )
+                self._writers[seed].write_event(purge)
 
     def append(self, rows: pd.DataFrame) -> None:
-        """Adds every number of the rows that is one."""
+        """Adds every number of the rows that is one, safely on disk before this returns."""
+        now = time.time()
         measures = [name for name in rows.columns if name not in ("iteration", "seed", "step")]
         for row in rows.to_dict("records"):
-            writer = self._writers[row["seed"]]
-            for name in measures:
-                if np.isfinite(row[name]):
-                    tag = _TENSORBOARD.get(name, f"gtr/{name}")
-                    writer.add_scalar(tag, row[name], int(row["step"]))
+            values = [
+                {"tag": _TENSORBOARD.get(name, f"gtr/{name}"), "simple_value": row[name]}
+                for name in measures
+                if np.isfinite(row[name])
+            ]
+            event = self._event(wall_time=now, step=int(row["step"]), summary={"value": values})
+            self._writers[row["seed"]].write_event(event)
+        try:
+            for writer in self._writers.values():
+                writer.flush()
+        except OSError as error:
+            raise unwritable(self._directory, error) from error
 
     def close(self) -> None:
-        """Flushes and closes."""
+        """Closes the files; what could not be written has been told of already."""
         for writer in self._writers.values():
-            writer.close()
+            with contextlib.suppress(OSError):
+                writer.close()
 
 
 def rows(
