@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from gtr.learner.normalisation import Moments
+from gtr.learner.parallel import split
 from gtr.networks.agent import Actor
 from gtr.networks.distributions import masked
 from gtr.objective import Anchor, Average, Initial, Recent, Stale
@@ -104,6 +105,7 @@ def consult(
     observation: Array,
     mask: Bool[Array, "n a"] | None,
     iteration: Array,
+    devices: str | None = None,
 ) -> Opinion | None:
     """Asks the anchors about the samples of a batch, once.
 
@@ -120,6 +122,7 @@ def consult(
         observation: (n, ...) raw.
         mask: allowed actions.
         iteration: number of the iteration.
+        devices: a mesh axis along which devices share the samples (`parallel`).
     """
     if anchor is None:
         return None
@@ -131,7 +134,8 @@ def consult(
         if isinstance(anchor, Average):
             # an average of weights is no policy of the past: it sees what the present one sees
             policy = Policy(policy.actor, moments)
-        return Opinion(masked(policy(observation), mask)[:, None], jnp.ones(1))
+        (answers,) = split(devices, lambda part: (policy(part),), (0,), (0,))(observation)
+        return Opinion(masked(answers, mask)[:, None], jnp.ones(1))
 
     own = jnp.asarray(anchor.weights(), jnp.float32)
     rows = observation.shape[0]
@@ -143,9 +147,15 @@ def consult(
     place = (turn + (iteration * _GOLDEN) % 1.0) / _GROUPS
     share = jnp.cumsum(own[1:]) / (1 - own[0])
     asked = jnp.minimum(jnp.searchsorted(share, place, side="right"), anchor.count - 2)
-    answers = lax.map(
-        lambda given: jax.tree.map(lambda x: x[given[0]], policies)(dealt[:, given[1]]),
-        (asked, jnp.arange(_GROUPS)),
-    )
+
+    def ask(snapshot: Array, group: Array) -> tuple[Array]:
+        return (
+            lax.map(
+                lambda given: jax.tree.map(lambda x: x[given[0]], policies)(dealt[:, given[1]]),
+                (snapshot, group),
+            ),
+        )
+
+    (answers,) = split(devices, ask, (0, 0), (0,))(asked, jnp.arange(_GROUPS))
     one = masked(jnp.moveaxis(answers, 0, 1).reshape(each * _GROUPS, -1)[:rows], mask)
     return Opinion(jnp.stack([behaviour, one], 1), jnp.stack([own[0], 1 - own[0]]))

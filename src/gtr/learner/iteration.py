@@ -1,12 +1,12 @@
 """One iteration of training, as a pure function of a run's state: the loop that PPO is.
 
-    rollout -> values and anchors -> advantages -> update
+    rollout and values -> anchors -> advantages -> update
 
 Nothing here is kept between iterations but the state, and all randomness comes in as keys.
 """
 
 import math
-from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from gtr.learner.anchors import Policy, consult, take_snapshot
 from gtr.learner.config import Rates
 from gtr.learner.faults import look_for_faults
 from gtr.learner.normalisation import Moments
-from gtr.learner.parallel import side_by_side, split
+from gtr.learner.parallel import split
 from gtr.learner.rollout import Batch, collect
 from gtr.learner.state import Keys, Problem, RunState
 from gtr.learner.update import Objective, Samples, update
@@ -55,11 +55,16 @@ def iterate(
     # collect
     uniform, order_bits = _randomness(keys.agent, problem)
     policy = Policy(state.trained.actor, state.moments)
-    episodes, batch, finished = split(
-        devices if config.environments % 2 == 0 else None,
-        partial(collect, environment, distribution, policy, begins, world),
-        in_dims=(0, 1, 1, 1),
-        out_dims=(0, 1, 0),
+
+    def collect_and_value(*given: Any) -> tuple:
+        episodes, batch, finished = collect(
+            environment, distribution, policy, begins, world, *given
+        )
+        return episodes, batch, _values(state, batch, episodes.observation), finished
+
+    sharing = devices if config.environments % 2 == 0 else None
+    episodes, batch, (values, successor_values), finished = split(
+        sharing, collect_and_value, in_dims=(0, 1, 1, 1), out_dims=(0, 1, 1, 0)
     )(state.episodes, uniform, *_environment_keys(keys.environment, uniform.shape[:2]))
     finished = jax.tree.map(jnp.sum, finished)
     observations = _rows(batch.observation)
@@ -69,21 +74,18 @@ def iterate(
         lambda: state.track,
     )
 
-    # values and anchors
+    # anchors
     action, parameters = _rows(batch.action), _rows(batch.parameters)
     mask = None if batch.mask is None else _rows(batch.mask)
-    (values, successor_values), opinion = side_by_side(
-        devices,
-        lambda: _values(state, batch, episodes.observation),
-        lambda: consult(
-            method.anchor,
-            state.trained.kept,
-            behaviour=parameters,
-            moments=state.moments,
-            observation=observations,
-            mask=mask,
-            iteration=iteration,
-        ),
+    opinion = consult(
+        method.anchor,
+        state.trained.kept,
+        behaviour=parameters,
+        moments=state.moments,
+        observation=observations,
+        mask=mask,
+        iteration=iteration,
+        devices=sharing,
     )
 
     # advantages
@@ -127,7 +129,7 @@ def iterate(
     seen = observations if state.moments is None else state.moments.normalise(observations)
     trained, measures = update(
         state.trained._replace(kept=kept),
-        seen.astype(jnp.float32),  # once, and not in every minibatch
+        seen,
         samples,
         order_bits,
         objective=Objective(method, anchor_weights, state.stiffness, distribution, rates.entropy),

@@ -149,6 +149,13 @@ def update(
     anchor = objective.method.anchor
     average = partial(average_in, anchor) if isinstance(anchor, Average) else None
 
+    def seen(rows: Array) -> Array:
+        x = observation[rows]
+        if jnp.issubdtype(x.dtype, jnp.floating):
+            return x
+        # the barrier has whole rows of the small type copied, where a loop would turn each number
+        return lax.optimization_barrier(x).astype(jnp.float32)
+
     def learn_actor() -> Descended:
         minibatches = jax.tree.map(lambda x: x[order], samples)
         if config.advantage_scale == "batch":
@@ -158,7 +165,7 @@ def update(
             minibatches = minibatches._replace(advantage=centred / scale)
         return descend(
             lambda actor, rows, minibatch: objective.policy_loss(
-                actor, observation[rows], minibatch
+                actor, seen(rows), minibatch
             ),
             (order, minibatches),
             trained.actor,
@@ -169,7 +176,7 @@ def update(
 
     def learn_critic() -> Descended:
         return descend(
-            lambda critic, rows, target: value_loss(critic, observation[rows], target),
+            lambda critic, rows, target: value_loss(critic, seen(rows), target),
             (order, samples.target[order]),
             trained.critic,
             trained.critic_optimiser,
@@ -190,7 +197,7 @@ def update(
 
     last = order[-1] if steps else jnp.arange(order.shape[1])
     evaluation, entropy = objective.policy(
-        done.actor, observation[last], jax.tree.map(lambda x: x[last], samples)
+        done.actor, seen(last), jax.tree.map(lambda x: x[last], samples)
     )
     measures |= diagnostics(objective.method, evaluation, stiffness=objective.stiffness)
     measures["entropy"] = entropy

@@ -36,9 +36,13 @@ def _affine_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, tuple[
 
 def _affine_backward(residuals: tuple[Array, Array], dy: Array) -> tuple[Array, Array, Array]:
     x, weight = residuals
-    # The barrier makes the transpose a real one: folded into the product, it would be read across
-    # its rows, which costs three times the forward pass on a CPU.
-    dw = jax.lax.optimization_barrier(x.T) @ dy
+    barrier = jax.lax.optimization_barrier
+    # The barriers make the transposes real ones: folded into the product, they would be read across
+    # their rows, which costs three times the forward pass on a CPU. The smaller factor is turned.
+    if dy.shape[1] < x.shape[1]:
+        dw = barrier(barrier(dy.T) @ x).T
+    else:
+        dw = barrier(x.T) @ dy
     return dy @ weight.T, dw, dy.sum(0)
 
 
