@@ -146,7 +146,9 @@ def consult(
     # The fractional parts of multiples of the golden ratio fill [0, 1) evenly.
     place = (turn + (iteration * _GOLDEN) % 1.0) / _GROUPS
     share = jnp.cumsum(own[1:]) / (1 - own[0])
-    asked = jnp.minimum(jnp.searchsorted(share, place, side="right"), anchor.count - 2)
+    asked = jnp.minimum(
+        jnp.searchsorted(share, place, side="right", method="compare_all"), anchor.count - 2
+    )
 
     def ask(snapshot: Array, group: Array) -> tuple[Array]:
         return (

@@ -164,9 +164,7 @@ def update(
             scale = advantage.std(1, keepdims=True) + 1e-8
             minibatches = minibatches._replace(advantage=centred / scale)
         return descend(
-            lambda actor, rows, minibatch: objective.policy_loss(
-                actor, seen(rows), minibatch
-            ),
+            lambda actor, rows, minibatch: objective.policy_loss(actor, seen(rows), minibatch),
             (order, minibatches),
             trained.actor,
             trained.actor_optimiser,
