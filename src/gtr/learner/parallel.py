@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array
 
 _LARGE = 2**14  # elements
@@ -22,15 +23,21 @@ def side_by_side(axis: str | None, *tasks: Callable[[], Any]) -> tuple[Any, ...]
     if axis is None:
         return tuple(task() for task in tasks)
     devices = lax.axis_size(axis)
-    tasks = tuple(jax.jit(task) for task in tasks)  # traced once for the shapes and the branch
-    blank = [jax.tree.map(jnp.zeros_like, jax.eval_shape(task)) for task in tasks]
+    # traced once for the shapes and the branch
+    traced, shapes = zip(
+        *(jax.make_jaxpr(task, return_shape=True)() for task in tasks), strict=True
+    )
+    blank = [[jnp.zeros(x.shape, x.dtype) for x in task.out_avals] for task in traced]
     branches = [
-        lambda i=i: [task() if j % devices == i else blank[j] for j, task in enumerate(tasks)]
+        lambda i=i: [
+            jaxpr_as_fun(task)() if j % devices == i else blank[j] for j, task in enumerate(traced)
+        ]
         for i in range(devices)
     ]
     of_all = _gathered(axis, lax.switch(lax.axis_index(axis), branches))
     return tuple(
-        jax.tree.map(lambda x, j=j: x[j % devices], result) for j, result in enumerate(of_all)
+        jax.tree.unflatten(jax.tree.structure(shape), [x[j % devices] for x in result])
+        for j, (shape, result) in enumerate(zip(shapes, of_all, strict=True))
     )
 
 

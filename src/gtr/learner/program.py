@@ -137,17 +137,19 @@ class Program:
     ) -> tuple[RunState, dict[str, Array]]:
         state, method, rates, words = run
 
-        @jax.jit  # traced once for the names and the loop
-        def one(i: Array, state: RunState) -> tuple[RunState, dict[str, Array]]:
-            keys = Keys(*jax.random.wrap_key_data(words[i], impl="threefry2x32"))
-            return iterate(self.problem, method, rates, keys, state, start + i, self._of_a_run)
-
-        shapes = jax.eval_shape(one, jnp.int32(0), state)[1]
-        rows = {k: jnp.zeros((CAPACITY, *v.shape), v.dtype) for k, v in shapes.items()}
+        # Traced once for the names and the loop, as long as it closes over no array.
+        @jax.jit
+        def one(
+            state: RunState, method: Method, rates: Rates, words: Array, iteration: Array
+        ) -> tuple[RunState, dict[str, Array]]:
+            keys = Keys(*jax.random.wrap_key_data(words, impl="threefry2x32"))
+            return iterate(self.problem, method, rates, keys, state, iteration, self._of_a_run)
 
         def body(i: Array, carry: tuple) -> tuple:
             state, rows = carry
-            state, measures = one(i, state)
+            state, measures = one(state, method, rates, words[i], start + i)
             return state, {k: rows[k].at[i].set(v) for k, v in measures.items()}
 
+        shapes = jax.eval_shape(one, state, method, rates, words[0], start)[1]
+        rows = {k: jnp.zeros((CAPACITY, *v.shape), v.dtype) for k, v in shapes.items()}
         return lax.fori_loop(0, count, body, (state, rows))
