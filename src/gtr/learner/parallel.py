@@ -5,12 +5,12 @@ of work between them and gives every one the whole result, so nothing else has t
 axis of None is one device, and no work is split.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array
@@ -23,22 +23,23 @@ def side_by_side(axis: str | None, *tasks: Callable[[], Any]) -> tuple[Any, ...]
     if axis is None:
         return tuple(task() for task in tasks)
     devices = lax.axis_size(axis)
-    # traced once for the shapes and the branch
+    # traced once, for the shapes and for the branch
     traced, shapes = zip(
-        *(jax.make_jaxpr(task, return_shape=True)() for task in tasks), strict=True
+        *(
+            jax.make_jaxpr(lambda i=i: [task() for task in tasks[i::devices]], return_shape=True)()
+            for i in range(devices)
+        ),
+        strict=True,
     )
-    blank = [[jnp.zeros(x.shape, x.dtype) for x in task.out_avals] for task in traced]
-    branches = [
-        lambda i=i: [
-            jaxpr_as_fun(task)() if j % devices == i else blank[j] for j, task in enumerate(traced)
-        ]
-        for i in range(devices)
+    sizes = [_sizes(shape) for shape in shapes]
+    room = {kind: max(size.get(kind, 0) for size in sizes) for size in sizes for kind in size}
+    branches = [lambda share=share: _packed(jaxpr_as_fun(share)(), room) for share in traced]
+    rows = lax.all_gather(lax.switch(lax.axis_index(axis), branches), axis)
+    results = [
+        _unpacked(jax.tree.map(lambda row, i=i: row[i], rows), shape)
+        for i, shape in enumerate(shapes)
     ]
-    of_all = _gathered(axis, lax.switch(lax.axis_index(axis), branches))
-    return tuple(
-        jax.tree.unflatten(jax.tree.structure(shape), [x[j % devices] for x in result])
-        for j, (shape, result) in enumerate(zip(shapes, of_all, strict=True))
-    )
+    return tuple(results[j % devices][j // devices] for j in range(len(tasks)))
 
 
 def split(
@@ -85,14 +86,40 @@ def _gathered(axis: str, tree: Any) -> Any:
     ones do not: packing them would take longer.
     """
     leaves, structure = jax.tree.flatten(tree)
-    parcels: dict[Any, list[int]] = {}
-    for i, leaf in enumerate(leaves):
-        parcels.setdefault(leaf.dtype if leaf.size < _LARGE else i, []).append(i)
-    gathered: list[Any] = [None] * len(leaves)
-    for parcel in parcels.values():
-        packed = jnp.concatenate([leaves[i].reshape(-1) for i in parcel])
-        rows = lax.all_gather(packed, axis)
-        ends = np.cumsum([leaves[i].size for i in parcel])
-        for i, row in zip(parcel, jnp.split(rows, ends[:-1], 1), strict=True):
-            gathered[i] = row.reshape(len(rows), *leaves[i].shape)
-    return structure.unflatten(gathered)
+    small = [leaf for leaf in leaves if leaf.size < _LARGE]
+    packed = lax.all_gather(_packed(small, _sizes(small)), axis)
+    unpacked = iter(jax.vmap(lambda parcels: _unpacked(parcels, small))(packed))
+    return structure.unflatten(
+        [next(unpacked) if leaf.size < _LARGE else lax.all_gather(leaf, axis) for leaf in leaves]
+    )
+
+
+def _sizes(tree: Any) -> dict[str, int]:
+    """Elements of each type."""
+    sizes = Counter()
+    for leaf in jax.tree.leaves(tree):
+        sizes[leaf.dtype.name] += leaf.size
+    return dict(sizes)
+
+
+def _packed(leaves: list[Array], room: dict[str, int]) -> dict[str, Array]:
+    """All arrays of a type as one vector of the given size, filled up with zeros."""
+    parcels = {}
+    for kind, size in room.items():
+        parts = [leaf.reshape(-1) for leaf in leaves if leaf.dtype.name == kind]
+        rest = size - sum(part.size for part in parts)
+        parcels[kind] = jnp.concatenate([*parts, jnp.zeros(rest, kind)])
+    return parcels
+
+
+def _unpacked(parcels: dict[str, Array], like: Any) -> Any:
+    """What was packed, with the structure and shapes of `like`."""
+    leaves, structure = jax.tree.flatten(like)
+    taken = Counter()
+    unpacked = []
+    for leaf in leaves:
+        kind = leaf.dtype.name
+        part = parcels[kind][taken[kind] : taken[kind] + leaf.size]
+        taken[kind] += leaf.size
+        unpacked.append(part.reshape(leaf.shape))
+    return structure.unflatten(unpacked)

@@ -39,10 +39,8 @@ def _affine_backward(residuals: tuple[Array, Array], dy: Array) -> tuple[Array, 
     barrier = jax.lax.optimization_barrier
     # The barriers make the transposes real ones: folded into the product, they would be read across
     # their rows, which costs three times the forward pass on a CPU. The smaller factor is turned.
-    if dy.shape[1] < x.shape[1]:
-        dw = barrier(barrier(dy.T) @ x).T
-    else:
-        dw = barrier(x.T) @ dy
+    narrows = dy.shape[1] < x.shape[1]
+    dw = barrier(barrier(dy.T) @ x).T if narrows else barrier(x.T) @ dy
     return dy @ weight.T, dw, dy.sum(0)
 
 
