@@ -14,18 +14,15 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import gtr
-from gtr.learner import program as programs
 from gtr.learner.config import rates
 from gtr.learner.program import Program
 from gtr.learner.state import Problem
@@ -108,22 +105,6 @@ def two_cores(environment: str) -> tuple[float, ...]:
     return compare(lambda: alone.advance(first, 1, 8), lambda: shared.advance(second, 1, 8), 1)
 
 
-def llvm_level(environment: str, other: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Compiling, and running what was compiled, at another level and at ours."""
-    ours = programs._CPU_OPTIONS["xla_backend_optimization_level"]
-    advances: dict[int, Any] = {}
-    took: dict[int, list[float]] = {other: [], ours: []}
-    for level in [other, ours] * 3:
-        with mock.patch.dict(programs._CPU_OPTIONS, xla_backend_optimization_level=level):
-            jax.clear_caches()
-            program, state, _ = trainer(1, environment)
-            advances[level] = partial(program.advance, state, 1, 8)
-            took[level].append(1e3 * seconds(partial(program.advance, state, 0, 1), 1))
-    ratio = statistics.median(a / b for a, b in zip(*took.values(), strict=True))
-    first, second = (statistics.median(times) for times in took.values())
-    return (first, second, ratio), compare(advances[other], advances[ours], 1)
-
-
 def thread_pool(environment: str) -> tuple[float, ...]:
     """With more XLA workers than cores, and with as many: that is settled when JAX starts."""
     command = [sys.executable, __file__, "--time", environment]
@@ -156,15 +137,6 @@ def main() -> None:
     if sys.argv[1:2] == ["--time"]:
         print(time_of(sys.argv[2]))
         return
-    levels = [
-        (f"{what}, Breakout: LLVM level {other} / 2", *row)
-        for other in (1, 3)
-        for what, row in zip(
-            ("tracing and compiling the trainer", "8 iterations of a seed"),
-            llvm_level(BREAKOUT, other),
-            strict=True,
-        )
-    ]
     table = [
         ("weight gradient 512 x 64 x 64: autodiff / `affine`", *weight_gradient(512, 64, 64)),
         ("weight gradient 512 x 400 x 64: autodiff / `affine`", *weight_gradient(512, 400, 64)),
@@ -172,13 +144,12 @@ def main() -> None:
         ("4 iterations of 8 seeds: vectorised / one a core", *many_seeds(8)),
         ("8 iterations of a seed, CartPole: one core / two", *two_cores(CARTPOLE)),
         ("8 iterations of a seed, Breakout: one core / two", *two_cores(BREAKOUT)),
-        *levels,
         ("8 iterations of a seed, Breakout: `NPROC=8` / not set", *thread_pool(BREAKOUT)),
     ]
     lines = [
         f"{platform.system()} {platform.machine()}, {cpu_cores()} cores; Python "
         f"{platform.python_version()}, jax {version('jax')}; medians over {ROUNDS} rounds in turns "
-        "(of compilation and `NPROC`: over 3).",
+        "(of `NPROC`: over 3).",
         "",
         "| what: ordinary / ours | ordinary, ms | ours, ms | ratio |",
         "|---|---|---|---|",

@@ -26,9 +26,6 @@ from gtr.objective import Method
 # Iterations that one call of a program can do; how many it does is an argument.
 CAPACITY = 64
 _CPU_OPTIONS = {
-    # The work is in matrix products that come compiled: levels 1 to 3 differ by no more than noise
-    # (benchmarks/profile); this is the one that the speed benchmark was measured with.
-    "xla_backend_optimization_level": 2,
     # Devices that share a run wait for each other. XLA ends the process after 40 s of it, which a
     # stopped and continued run would reach.
     "xla_cpu_collective_call_terminate_timeout_seconds": 7 * 24 * 3600,
