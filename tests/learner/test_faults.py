@@ -8,8 +8,8 @@ from safetensors.numpy import load_file
 import gtr.learner.run
 import gtr.learner.store
 from gtr.errors import GTRError
-from gtr.learner.faults import WATCHED, refuse_faults
-from gtr.learner.run import train
+from gtr.learner.faults import WATCHED, FaultWatch
+from gtr.learner.run import Setting, sweep, train
 from gtr.methods import method
 from tests.learner.problems import TINY, checkpoints, small_suite
 from tests.probes import NaNAfter
@@ -60,9 +60,30 @@ def test_the_first_culprit_of_the_first_iteration_is_named(culprit):
     measures = {"faults": faults, "fault_step": np.full((3, 4), 6)}
     labels = pd.DataFrame({"setting": ["a", "a", "b"], "seed": [0, 1, 9]})
     with pytest.raises(GTRError) as caught:
-        refuse_faults(measures, labels, 10, 32)
+        FaultWatch(labels, 32).sound(measures, 10)
     message = str(caught.value)
     assert message.startswith(f"NaN or Inf in the {culprit} at iteration 11")
     assert "(environment step 352), seed 9 (b)" in message
     assert ("step 6 of its rollout" in message) == (bit < 2)
-    refuse_faults({"faults": np.zeros((3, 4), np.int32)}, labels, 10, 32)
+    assert FaultWatch(labels, 32).sound({"faults": np.zeros((3, 4), np.int32)}, 10).all()
+
+
+def test_a_setting_that_blows_up_is_given_up_and_the_others_are_what_they_are_alone(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(gtr.learner.run, "_CHUNK_SECONDS", 0.0)
+    suite = small_suite()
+    sound = Setting(method("ppo"), TINY, "sound")
+    wild = Setting(method("ppo"), replace(TINY, learning_rate=1e30), "wild")
+    alone = train(suite, method("ppo"), seeds=2)
+    for _ in range(2):  # and the same from the last checkpoint
+        rows = sweep(suite, [wild, sound], seeds=2, directory=tmp_path).metrics
+        kept = rows[rows["setting"] == "sound"].drop(columns="setting").reset_index(drop=True)
+        pd.testing.assert_frame_equal(kept, alone.metrics, rtol=1e-5, check_dtype=False)
+        lost = rows[rows["setting"] == "wild"]
+        assert len(lost) <= 2
+        assert np.isfinite(lost["policy_loss"]).all()
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 1
+    assert told[0].startswith("given up: NaN or Inf in the ")
+    assert told[0].endswith("(wild)")

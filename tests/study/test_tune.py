@@ -13,6 +13,7 @@ from gtr.study.tune import (
     FIRST_SEED,
     LEARNER,
     METHOD,
+    Choice,
     LogUniform,
     Tuned,
     candidates,
@@ -100,6 +101,23 @@ def test_budgets_are_equal_and_the_choice_is_the_best_and_repeats(tmp_path: Path
         tune(SMALL, ["ppo", "spo"], directory=tmp_path / "a", configurations=4, seeds=2, draw=4)
     setting = read_tuned(path)["ppo"].setting("ppo", SMALL.config)
     assert setting == replace(candidates("ppo", SMALL.config, 1, 0)[0], label="ppo")
+
+
+def test_a_configuration_that_blows_up_is_never_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(LEARNER, "learning_rate", Choice((1e30,)))
+    path = tune(SMALL, ["ppo"], directory=tmp_path / "a", configurations=4, seeds=2)
+    table = pd.read_csv(tmp_path / "a" / "configurations.csv")
+    assert table["score"].isna().tolist() == [False, True, True, True]
+    assert json.loads(path.read_text())["methods"]["ppo"]["configuration"] == 0
+    told = capsys.readouterr().out
+    assert told.count("given up: ") >= 1
+    assert "NaN or Inf in the " in told
+
+    wild = replace(SMALL.config, learning_rate=1e30)
+    with pytest.raises(GTRError, match="no configuration of ppo was without a NaN"):
+        tune(SMALL, ["ppo"], directory=tmp_path / "b", configurations=1, seeds=2, config=wild)
 
 
 def test_a_file_that_tune_did_not_write_is_refused(tmp_path: Path) -> None:

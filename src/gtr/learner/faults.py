@@ -46,41 +46,72 @@ def look_for_faults(observation: Array, reward: Array, *later: Any) -> dict[str,
     return {"faults": jnp.asarray(bits), "fault_step": jnp.argmax(bad_steps)}
 
 
-def refuse_faults(
-    measures: dict[str, np.ndarray], labels: pd.DataFrame, start: int, batch: int
-) -> None:
-    """Stops at the first iteration with a NaN or Inf in it, and names the culprit.
+class Diverged(GTRError):
+    """Every setting that was trained has met a NaN or Inf."""
+
+
+class FaultWatch:
+    """Refuses what is not finite, and names the culprit.
+
+    Runs are independent: as long as one setting is sound in all its seeds the others go on without
+    those that are not, whose rows end before their first fault.
 
     Args:
-        measures: of a chunk, each (runs, iterations).
         labels: a row a run: its seed, and its setting where there are several.
-        start: number of the chunk's first iteration.
         batch: environment steps of a run in an iteration.
-
-    Raises:
-        GTRError: there is one.
     """
-    faults = measures["faults"]
-    if not faults.any():
-        return
-    offset = int(np.argmax(faults.any(0)))
-    run = int(np.argmax(faults[:, offset] != 0))
-    bits = int(faults[run, offset])
-    culprit = WATCHED[(bits & -bits).bit_length() - 1]
-    iteration = start + offset
-    where = f"iteration {iteration}"
-    if culprit in ("observation", "reward"):
-        where += f", step {int(measures['fault_step'][run, offset])} of its rollout"
-    label = f" ({labels['setting'][run]})" if "setting" in labels else ""
-    raise GTRError(
-        f"NaN or Inf in the {culprit} at {where} (environment step {iteration * batch:,}), "
-        f"seed {labels['seed'][run]}{label}; the last good checkpoint is kept: "
-        + (
-            "mend the environment, then run the same command again"
-            if culprit in ("observation", "reward")
-            else "lower learning_rate or max_grad_norm in another directory"
+
+    def __init__(self, labels: pd.DataFrame, batch: int) -> None:
+        self._labels, self._batch = labels, batch
+        several = "setting" in labels
+        self._settings = labels["setting"].to_numpy() if several else np.full(len(labels), "")
+        self._given_up: set[str] = set()
+
+    def sound(self, measures: dict[str, np.ndarray], start: int) -> Bool[np.ndarray, "runs n"]:
+        """Where a chunk's measures can be recorded; a setting given up is told of once.
+
+        Args:
+            measures: of a chunk, each (runs, iterations).
+            start: number of the chunk's first iteration.
+
+        Raises:
+            Diverged: no setting is left.
+        """
+        bad = measures["faults"] != 0
+        lost = set(self._settings[bad.any(1)])
+        if lost | self._given_up == set(self._settings):
+            culprit, fault = self._first(measures, bad, start)
+            raise Diverged(
+                f"{fault}; the last good checkpoint is kept: "
+                + (
+                    "mend the environment, then run the same command again"
+                    if culprit in ("observation", "reward")
+                    else "lower learning_rate or max_grad_norm in another directory"
+                )
+            )
+        for setting in sorted(lost - self._given_up):
+            theirs = bad & (self._settings == setting)[:, None]
+            print(f"given up: {self._first(measures, theirs, start)[1]}", flush=True)
+        self._given_up |= lost
+        return ~np.logical_or.accumulate(bad, axis=1)
+
+    def _first(
+        self, measures: dict[str, np.ndarray], bad: Bool[np.ndarray, "runs n"], start: int
+    ) -> tuple[str, str]:
+        """The culprit of the first fault among the bad ones, and where it was met."""
+        offset = int(np.argmax(bad.any(0)))
+        run = int(np.argmax(bad[:, offset]))
+        bits = int(measures["faults"][run, offset])
+        culprit = WATCHED[(bits & -bits).bit_length() - 1]
+        iteration = start + offset
+        where = f"iteration {iteration}"
+        if culprit in ("observation", "reward"):
+            where += f", step {int(measures['fault_step'][run, offset])} of its rollout"
+        label = f" ({self._settings[run]})" if self._settings[run] else ""
+        return culprit, (
+            f"NaN or Inf in the {culprit} at {where} (environment step "
+            f"{iteration * self._batch:,}), seed {self._labels['seed'][run]}{label}"
         )
-    )
 
 
 def _finite(x: Array, leading: int) -> Bool[Array, "..."]:

@@ -17,7 +17,7 @@ import pandas as pd
 from gtr.errors import GTRError
 from gtr.learner import records
 from gtr.learner.config import LearnerConfig, check, rates
-from gtr.learner.faults import refuse_faults
+from gtr.learner.faults import FaultWatch
 from gtr.learner.program import CAPACITY, Program
 from gtr.learner.state import Problem, RunState
 from gtr.learner.store import Store
@@ -128,7 +128,8 @@ def sweep(
     """Trains several settings, each on all seeds, in one program; otherwise as `train`.
 
     The settings may differ in numbers only: what is static in method and configuration must agree.
-    With more than one, the metrics have a column `setting`. `iterations` stops early.
+    With more than one, the metrics have a column `setting`, and a setting that meets a NaN or Inf
+    is given up: its rows end there, and the others go on. `iterations` stops early.
     """
     seeds = seed_list(seeds)
     for setting in settings:
@@ -178,6 +179,7 @@ def _loop(
 ) -> tuple[RunState, pd.DataFrame]:
     problem = program.problem
     batch = problem.batch
+    watch = FaultWatch(labels, batch)
     held, done = program.begin(0), 0
     tables = []
     if store is not None:
@@ -195,7 +197,7 @@ def _loop(
                 if into == 0:
                     state = program.place(program.begin(done // problem.phase_iterations))
             newer, measures = program.advance(state, done, taken)
-            refuse_faults(measures, labels, done, batch)
+            sound = watch.sound(measures, done)
             state, start, done = newer, done, done + taken
             table = records.rows(
                 measures,
@@ -203,7 +205,7 @@ def _loop(
                 start=start,
                 phase_iterations=problem.phase_iterations,
                 batch=batch,
-            )
+            )[sound.T.reshape(-1)]
             if store is None:
                 tables.append(table)
             else:

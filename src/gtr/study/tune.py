@@ -21,6 +21,7 @@ import pandas as pd
 from gtr.errors import GTRError
 from gtr.files import read_json, write_whole
 from gtr.learner.config import LearnerConfig, configure
+from gtr.learner.faults import Diverged
 from gtr.learner.run import Setting, describe, sweep
 from gtr.methods import method, numbers
 from gtr.plan import claim
@@ -152,7 +153,7 @@ def tune(
 
     Raises:
         GTRError: for settings that cannot be, a directory that holds something else or cannot be
-            written, and a configuration that meets a NaN or Inf, which it names.
+            written, and a method of which no configuration can be scored.
         Interrupted: Ctrl-C or SIGTERM; everything is saved.
     """
     if configurations < 1:
@@ -265,7 +266,7 @@ def _train(
     directory: Path,
     progress: ArmProgress | None,
 ) -> list[float]:
-    """The score of each setting. Those with as many epochs are trained in one program."""
+    """The score of each setting, NaN where it met a NaN; as many epochs make one program."""
     scores = {}
     for epochs in sorted({setting.config.epochs for setting in settings}):
         group = [setting for setting in settings if setting.config.epochs == epochs]
@@ -279,14 +280,18 @@ def _train(
                 iterations=iterations,
                 progress=None if progress is None else partial(progress, arm),
             )
+        except Diverged as error:
+            print(f"given up: {arm}: {str(error).split(';')[0]}", flush=True)
+            continue
         except GTRError as error:
             raise GTRError(f"{arm}: {error}") from error
         metrics = run.metrics
         if "setting" not in metrics:
             metrics = metrics.assign(setting=group[0].label)
         for label, rows in metrics.groupby(metrics["setting"].astype(str)):
-            scores[label] = _score(rows, suite)
-    return [scores[setting.label] for setting in settings]
+            if len(rows) == len(seeds) * iterations:
+                scores[label] = _score(rows, suite)
+    return [scores.get(setting.label, math.nan) for setting in settings]
 
 
 def _score(metrics: pd.DataFrame, suite: Suite) -> float:
@@ -299,7 +304,9 @@ def _score(metrics: pd.DataFrame, suite: Suite) -> float:
 
 def _choice(name: str, settings: list[Setting], scores: np.ndarray) -> dict[str, Any]:
     if not np.isfinite(scores).any():
-        raise GTRError(f"no configuration of {name} ended an episode in every phase")
+        raise GTRError(
+            f"no configuration of {name} was without a NaN and ended an episode in every phase"
+        )
     # argmax gives the first of equals: the defaults, where nothing beats them.
     best = int(np.argmax(np.nan_to_num(scores, nan=-np.inf)))
     return {
