@@ -68,6 +68,22 @@ def test_the_first_culprit_of_the_first_iteration_is_named(culprit):
     assert FaultWatch(labels, 32).sound({"faults": np.zeros((3, 4), np.int32)}, 10).all()
 
 
+def test_a_run_that_was_lost_stays_lost_and_the_last_setting_is_not_given_up(capsys):
+    watch = FaultWatch(pd.DataFrame({"setting": ["a", "a", "b"], "seed": [0, 1, 0]}), 32)
+
+    def chunk(*faults):
+        return {"faults": np.array(faults), "fault_step": np.zeros((3, 3), int)}
+
+    first = watch.sound(chunk([0, 0, 0], [0, 4, 0], [0, 0, 0]), 0)
+    np.testing.assert_array_equal(first, [[1, 1, 1], [1, 0, 0], [1, 1, 1]])
+    second = watch.sound(chunk([0, 0, 4], [0, 0, 0], [0, 0, 0]), 3)
+    np.testing.assert_array_equal(second, [[1, 1, 0], [0, 0, 0], [1, 1, 1]])
+    told = "given up: NaN or Inf in the policy output at iteration 1 (environment step 32), seed 1"
+    assert capsys.readouterr().out == f"{told} (a)\n"
+    with pytest.raises(GTRError, match=r"policy output at iteration 8 .*seed 0 \(b\)"):
+        watch.sound(chunk([0, 0, 0], [0, 0, 0], [0, 0, 4]), 6)
+
+
 def test_a_setting_that_blows_up_is_given_up_and_the_others_are_what_they_are_alone(
     tmp_path, capsys, monkeypatch
 ):

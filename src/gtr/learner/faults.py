@@ -65,7 +65,7 @@ class FaultWatch:
         self._labels, self._batch = labels, batch
         several = "setting" in labels
         self._settings = labels["setting"].to_numpy() if several else np.full(len(labels), "")
-        self._given_up: set[str] = set()
+        self._lost = np.zeros(len(labels), bool)
 
     def sound(self, measures: dict[str, np.ndarray], start: int) -> Bool[np.ndarray, "runs n"]:
         """Where a chunk's measures can be recorded; a setting given up is told of once.
@@ -78,8 +78,9 @@ class FaultWatch:
             Diverged: no setting is left.
         """
         bad = measures["faults"] != 0
-        lost = set(self._settings[bad.any(1)])
-        if lost | self._given_up == set(self._settings):
+        lost_before, self._lost = self._lost, self._lost | bad.any(1)
+        given_up = set(self._settings[self._lost])
+        if given_up == set(self._settings):
             culprit, fault = self._first(measures, bad, start)
             raise Diverged(
                 f"{fault}; the last good checkpoint is kept: "
@@ -89,11 +90,10 @@ class FaultWatch:
                     else "lower learning_rate or max_grad_norm in another directory"
                 )
             )
-        for setting in sorted(lost - self._given_up):
+        for setting in sorted(given_up - set(self._settings[lost_before])):
             theirs = bad & (self._settings == setting)[:, None]
             print(f"given up: {self._first(measures, theirs, start)[1]}", flush=True)
-        self._given_up |= lost
-        return ~np.logical_or.accumulate(bad, axis=1)
+        return ~(lost_before[:, None] | np.logical_or.accumulate(bad, axis=1))
 
     def _first(
         self, measures: dict[str, np.ndarray], bad: Bool[np.ndarray, "runs n"], start: int
