@@ -10,6 +10,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 import gtr.learner.run
 import gtr.learner.store
+from gtr.learner.records import TensorBoard
 from gtr.learner.run import train
 from gtr.methods import method
 from tests.learner.problems import TINY, small_suite
@@ -106,6 +107,15 @@ def test_tensorboard_shows_every_measured_number_once(recorded):
         assert len(kl) == 40
         returns = [step for step, tag, _ in shown if tag == "rollout/ep_rew_mean"]
         assert returns == list(rows["return"].dropna().index)
+
+
+def test_a_run_continued_within_a_second_keeps_its_events(tmp_path):
+    for step in (32, 64, 96):
+        board = TensorBoard(tmp_path, [0], next_step=step - 32)
+        board.append(pd.DataFrame({"seed": [0], "step": [step], "kl": [0.5], "return": [np.nan]}))
+        # on disk already: a kill would lose nothing
+        assert [one[0] for one in scalars(tmp_path / "seed-0")] == list(range(32, step + 1, 32))
+        board.close()
 
 
 class Cut(Exception):
