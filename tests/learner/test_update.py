@@ -190,6 +190,17 @@ def test_an_update_is_ppos_with_optaxs_adam(scale):
     assert measures["value_grad_norm"] == pytest.approx(norms[1], rel=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8])
+def test_observations_of_a_small_type_are_the_numbers_that_they_say(dtype):
+    observation, samples = batch()
+    small = (3 * jnp.abs(observation)).astype(dtype)
+    bits, numbers = jnp.asarray(random_bits((2, ROWS), 2)), Rates(*map(jnp.float32, rates(CONFIG)))
+    of_small = updated(fresh(), small, samples, bits, numbers, "batch")
+    assert_same(
+        of_small, updated(fresh(), small.astype(jnp.float32), samples, bits, numbers, "batch")
+    )
+
+
 def test_a_critic_far_off_takes_nothing_from_the_actors_step():
     bits, numbers = jnp.asarray(random_bits((2, ROWS), 4)), Rates(*map(jnp.float32, rates(CONFIG)))
     near = updated(fresh(), *batch(target=1.0), bits, numbers, "batch")
