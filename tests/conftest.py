@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 
 import hypothesis
@@ -17,3 +18,7 @@ hypothesis.settings.register_profile(
     "gtr", derandomize=True, deadline=None, database=None, max_examples=25
 )
 hypothesis.settings.load_profile("gtr")
+
+# A shell has jobs in the background ignore Ctrl-C, and what they start inherits it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -242,3 +242,17 @@ def test_a_second_signal_acts_at_once():
     with pytest.raises(KeyboardInterrupt) as caught:
         train(small_suite(), method("ppo"), seeds=2, progress=progress)
     assert not isinstance(caught.value, Interrupted)
+
+
+def test_a_signal_that_is_ignored_stays_ignored(monkeypatch):
+    monkeypatch.setattr(gtr.learner.run, "_CHUNK_SECONDS", 0.0)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        run = train(
+            small_suite(),
+            method("ppo"),
+            progress=lambda status: signal.raise_signal(signal.SIGINT),
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert run.metrics["iteration"].max() == 39
