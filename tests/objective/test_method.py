@@ -6,7 +6,6 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,30 +35,13 @@ from gtr.objective import (
     validate,
 )
 
-from .conftest import METHODS, anchors_of
+from .conftest import METHODS
 
 BETA_ZERO = [
     Method("gaussian", Clip(), penalty=Gaussian(0.0, 0.5), anchor=Recent(count=3)),
     Method("bump", Clip(), penalty=Bump(0.0, 0.5), anchor=Recent(count=3)),
     Method("quadratic", Clip(), penalty=Quadratic(0.0), anchor=Recent(count=3)),
 ]
-
-
-def losses(method: Method, log_prob: Any, behaviour: Any, advantage: Any, anchors: Any) -> Any:
-    """penalty - surrogate of each sample; the KL is stood in for by a function of the policy."""
-    extra: dict[str, Any] = {}
-    if method.divergence == "exact":
-        difference = log_prob[..., None] - anchors
-        extra["divergence"] = difference * difference
-    evaluation = evaluate(
-        method,
-        log_prob=log_prob,
-        behaviour_log_prob=behaviour,
-        advantage=advantage,
-        anchor_log_probs=anchors if anchors_of(method) else None,
-        **extra,
-    )
-    return evaluation.penalty - evaluation.surrogate
 
 
 # ---------------------------------------------------------------- PPO, bit for bit

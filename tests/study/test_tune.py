@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from gtr.errors import GTRError
 from gtr.learner.config import LearnerConfig
+from gtr.learner.run import train
 from gtr.methods import method, names, numbers
 from gtr.study.tune import (
     FIRST_SEED,
@@ -16,6 +18,7 @@ from gtr.study.tune import (
     Choice,
     LogUniform,
     Tuned,
+    _score,
     candidates,
     read_tuned,
     tune,
@@ -115,9 +118,17 @@ def test_a_configuration_that_blows_up_is_never_chosen(
     assert told.count("given up: ") >= 1
     assert "NaN or Inf in the " in told
 
+    # as many rows as there should be, or no score
+    rows = train(SMALL, method("ppo"), seeds=2).metrics
+    assert math.isfinite(_score(rows, SMALL, len(rows)))
+    assert math.isnan(_score(rows[:-1], SMALL, len(rows)))
+
     wild = replace(SMALL.config, learning_rate=1e30)
     with pytest.raises(GTRError, match="no configuration of ppo was without a NaN"):
-        tune(SMALL, ["ppo"], directory=tmp_path / "b", configurations=1, seeds=2, config=wild)
+        tune(
+            SMALL, ["ppo", "spo"], directory=tmp_path / "b", configurations=1, seeds=2, config=wild
+        )
+    assert not (tmp_path / "b" / "runs" / "spo").exists()
 
 
 def test_a_file_that_tune_did_not_write_is_refused(tmp_path: Path) -> None:

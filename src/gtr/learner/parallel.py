@@ -19,7 +19,10 @@ _LARGE = 2**14  # elements
 
 
 def side_by_side(axis: str | None, *tasks: Callable[[], Any]) -> tuple[Any, ...]:
-    """The result of each task; each is worked on by one device, in turn along the axis."""
+    """The result of each task; each is worked on by one device, in turn along the axis.
+
+    Results differ in shape between devices, so all arrays of a type travel as one, large ones too.
+    """
     if axis is None:
         return tuple(task() for task in tasks)
     devices = lax.axis_size(axis)

@@ -177,6 +177,11 @@ def tune(
     rows = []
     for name in methods:
         scores = _train(suite, name, drawn[name], chosen, iterations, directory, progress)
+        # here, before other methods are trained for long
+        if not np.isfinite(scores).any():
+            raise GTRError(
+                f"no configuration of {name} was without a NaN and ended an episode in every phase"
+            )
         rows += [
             {"method": name, "configuration": int(one.label), "score": score} | _tuned_numbers(one)
             for one, score in zip(drawn[name], scores, strict=True)
@@ -289,13 +294,14 @@ def _train(
         if "setting" not in metrics:
             metrics = metrics.assign(setting=group[0].label)
         for label, rows in metrics.groupby(metrics["setting"].astype(str)):
-            if len(rows) == len(seeds) * iterations:
-                scores[label] = _score(rows, suite)
+            scores[label] = _score(rows, suite, len(seeds) * iterations)
     return [scores.get(setting.label, math.nan) for setting in settings]
 
 
-def _score(metrics: pd.DataFrame, suite: Suite) -> float:
-    """NaN where some phase saw no episode end."""
+def _score(metrics: pd.DataFrame, suite: Suite, expected: int) -> float:
+    """NaN where some phase saw no episode end, or a NaN met ended the rows before the expected."""
+    if len(metrics) < expected:
+        return math.nan
     returns = phase_returns(metrics).to_numpy()
     if suite.changing and returns.shape[1] > 1:
         returns = returns[:, 1:]
@@ -303,10 +309,6 @@ def _score(metrics: pd.DataFrame, suite: Suite) -> float:
 
 
 def _choice(name: str, settings: list[Setting], scores: np.ndarray) -> dict[str, Any]:
-    if not np.isfinite(scores).any():
-        raise GTRError(
-            f"no configuration of {name} was without a NaN and ended an episode in every phase"
-        )
     # argmax gives the first of equals: the defaults, where nothing beats them.
     best = int(np.argmax(np.nan_to_num(scores, nan=-np.inf)))
     return {
