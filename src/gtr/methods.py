@@ -110,6 +110,23 @@ _ENTRIES = {
             "arXiv:2401.16025",
         ),
         _Entry(
+            Method(
+                "cim",
+                Unclipped(),
+                # alpha 5 and sigma 1 of the authors' code: 5 / sqrt(2 pi) is 2.0
+                penalty=Gaussian(stiffness=2.0, radius=1.0),
+                anchor=Behaviour(),
+                divergence="probability",
+            ),
+            "bounded Gaussian penalty on probabilities to the behaviour policy, no clip",
+            "CIM-PPO, arXiv:2110.10522, sign corrected",
+        ),
+        _Entry(
+            Method("gipo", Unclipped(), gate=Gate(), anchor=Behaviour()),
+            "Gaussian weight on the log-ratio to the behaviour policy in place of the clip",
+            "our reading of the abstract of arXiv:2603.03955",
+        ),
+        _Entry(
             Method("gtr", Clip(), penalty=Gaussian(), anchor=Recent()),
             "clip and bounded Gaussian penalty to a mixture of recent policies",
             _GTR,
@@ -127,6 +144,16 @@ _ENTRIES = {
         _Entry(
             Method("gtr-one-anchor", Clip(), penalty=Gaussian(), anchor=Stale()),
             "as gtr, with one old snapshot in place of the mixture",
+            f"ablation of {_GTR}",
+        ),
+        _Entry(
+            Method("gtr-behaviour", Clip(), penalty=Gaussian(), anchor=Behaviour()),
+            "as gtr, with the behaviour policy alone in place of the mixture",
+            f"ablation of {_GTR}",
+        ),
+        _Entry(
+            Method("gtr-exact", Clip(), penalty=Gaussian(), anchor=Recent(), divergence="exact"),
+            "as gtr, with the exact KL of each state in place of the sampled log-ratio",
             f"ablation of {_GTR}",
         ),
         _Entry(

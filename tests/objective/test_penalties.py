@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gtr.objective import Bump, Gate, Gaussian, Quadratic, half_square, kernel
+from gtr.objective import (
+    Bump,
+    Gate,
+    Gaussian,
+    Quadratic,
+    half_square,
+    half_square_of_probabilities,
+    kernel,
+)
 from gtr.objective.numerics import LIMIT
 
 N, K = 12, 3
@@ -235,6 +243,95 @@ def test_the_gate_is_a_constant_to_gradients(autodiff, x, weights, radius):
     np.testing.assert_allclose(
         autodiff.gradient(gate, x, weights, radius), np.repeat(kappa, K, 1), rtol=1e-9, atol=1e-300
     )
+
+
+# ---------------------------------------------------------------- probabilities (CIM-PPO)
+
+# Above 0 they are densities, as continuous actions have.
+log_probs = hnp.arrays(np.float64, (N,), elements=st.floats(-12, 4))
+
+
+def cim(log_prob, reference, stiffness, radius):
+    squares = half_square_of_probabilities(log_prob[..., None], reference[..., None])
+    return Gaussian(stiffness, radius)(squares, [1.0])
+
+
+def reference_cim(log_prob, reference, stiffness, radius):
+    d = np.exp(log_prob) - np.exp(reference)
+    return -stiffness * radius**2 * np.expm1(-(d**2) / (2 * radius**2))
+
+
+@given(log_probs, log_probs)
+def test_half_the_squared_difference_of_probabilities(library, p, q):
+    np.testing.assert_allclose(
+        library.value(half_square_of_probabilities, p, q),
+        (np.exp(p) - np.exp(q)) ** 2 / 2,
+        rtol=1e-10,
+        atol=1e-30,
+    )
+
+
+@given(log_probs, log_probs, stiffnesses, radii)
+def test_on_probabilities_it_is_bounded_and_zero_only_at_the_anchor(
+    library, p, q, stiffness, radius
+):
+    value = library.value(cim, p, q, stiffness, radius)
+    assert np.all(value >= 0)
+    assert np.all(value <= stiffness * radius**2 * (1 + 1e-12))
+    scale = stiffness * radius**2
+    np.testing.assert_allclose(
+        value, reference_cim(p, q, stiffness, radius), rtol=1e-10, atol=1e-13 * scale
+    )
+    assert np.all(value[np.abs(np.exp(p) - np.exp(q)) > 1e-9] > 0)
+    assert np.all(library.value(cim, q, q, stiffness, radius) == 0)
+
+
+@given(log_probs, log_probs, stiffnesses, radii)
+def test_on_probabilities_the_pull_is_the_slope_of_the_reference(autodiff, p, q, stiffness, radius):
+    pull = autodiff.gradient(cim, p, q, stiffness, radius)
+    d = np.exp(p) - np.exp(q)
+    closed = stiffness * d * np.exp(-(d**2) / (2 * radius**2)) * np.exp(p)
+    np.testing.assert_allclose(pull, closed, rtol=1e-9, atol=1e-12 * stiffness)
+    h = 1e-6
+    rise = reference_cim(p + h, q, stiffness, radius) - reference_cim(p - h, q, stiffness, radius)
+    # Cancellation in the difference leaves about 1e-16 of the bound over h.
+    tolerance = 1e-9 * stiffness * radius**2 + 1e-9 * stiffness
+    np.testing.assert_allclose(pull, rise / (2 * h), rtol=1e-4, atol=tolerance)
+
+
+def test_on_probabilities_the_pull_is_strongest_at_the_radius(autodiff):
+    """In units of the probability: the slope in the log-probability over the probability."""
+    d = np.linspace(0, 3, 1201)
+    pull = autodiff.gradient(cim, np.log(0.2 + d), np.full_like(d, np.log(0.2)), 0.7, 0.4)
+    pull = pull / (0.2 + d)
+    assert d[np.argmax(pull)] == pytest.approx(0.4, abs=0.003)
+    assert np.max(pull) == pytest.approx(Gaussian(0.7, 0.4).strongest_pull, rel=1e-4)
+
+
+def test_on_probabilities_actions_of_probability_zero_and_any_density_are_finite(autodiff):
+    with np.errstate(over="ignore"):
+        extremes = np.concatenate([EXTREMES, -EXTREMES])
+        p, q = (x.ravel() for x in np.meshgrid(extremes, extremes))
+        for dtype in ("float32", "bfloat16", "float16"):
+            for stiffness, radius in ((2.0, 1.0), (1e30, 1e-30), (1e30, 1e30)):
+                value = autodiff.value(cim, p, q, stiffness, radius, dtype=dtype)
+                pull = autodiff.gradient(cim, p, q, stiffness, radius, dtype=dtype)
+                assert np.all(np.isfinite(value))
+                if dtype != "float16":  # whose largest number is far below the largest slope
+                    assert np.all(np.isfinite(pull))
+    never = np.array([-math.inf])
+    assert autodiff.value(cim, never, never, 2.0, 1.0) == 0
+    assert autodiff.value(cim, never, np.array([0.0]), 2.0, 1.0) == pytest.approx(
+        2 * (1 - math.exp(-0.5))
+    )
+    assert autodiff.gradient(cim, never, np.array([0.0]), 2.0, 1.0) == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_on_probabilities_small_types_agree_with_the_reference(autodiff, dtype):
+    p, q = np.array([0.0, -0.5, -2.0, 1.0, -8.0]), np.array([-1.0, -0.5, -0.25, 0.5, -1.0])
+    value = autodiff.value(cim, p, q, 0.5, 0.5, dtype=dtype)
+    np.testing.assert_allclose(value, reference_cim(p, q, 0.5, 0.5), rtol=1e-5, atol=1e-9)
 
 
 def test_fixed_numbers(library):

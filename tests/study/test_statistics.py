@@ -31,7 +31,7 @@ def test_plain_intervals_are_those_of_rliable():
     # rliable 1.2 with pandas 2.3: get_interval_estimates, 20,000 resamples, np.random.seed(0).
     found = statistics._bootstrap(statistics.iqm, (X,), 0.95, 20_000)
     assert found == pytest.approx((0.3333, 0.6950), abs=0.01)
-    found = statistics._bootstrap(statistics._share_of_wins, (X, Y), 0.95, 5000)
+    found = statistics._bootstrap(statistics.share_of_wins, (X, Y), 0.95, 5000)
     assert found == pytest.approx((0.475, 0.94), abs=0.015)
 
 

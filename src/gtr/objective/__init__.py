@@ -21,6 +21,7 @@ from gtr.objective.penalties import (
     Penalty,
     Quadratic,
     half_square,
+    half_square_of_probabilities,
     kernel,
 )
 from gtr.objective.surrogates import SPO, Clip, DecoupledClip, Surrogate, Unclipped
@@ -53,6 +54,7 @@ __all__ = [
     "gaussian_hellinger",
     "gaussian_step_cosine",
     "half_square",
+    "half_square_of_probabilities",
     "kernel",
     "validate",
 ]

@@ -47,7 +47,8 @@ def diagnostics(
         - redescended_fraction: share of samples beyond the radius of their nearest anchor, so
           that every anchor's pull on them has begun to fade.
         - escape_advantage: the surrogate gradient above which the penalty cannot hold a sample;
-          stiffness radius e^(-1/2) for `Gaussian`.
+          stiffness radius e^(-1/2) for `Gaussian`. The gradient is that in sqrt(2 D): in the
+          log-ratio, unless the method's divergence is another.
         - anchor_spread: standard deviation over anchors of a sample's log-probability, nats,
           mean over samples; 0 with one anchor.
         - stiffness: the penalty's present coefficient.

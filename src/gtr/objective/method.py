@@ -18,7 +18,13 @@ from array_api_compat import array_namespace
 from gtr.errors import GTRError
 from gtr.objective.anchors import Anchor, Behaviour
 from gtr.objective.numerics import Array, Number, bounded, log_difference, ratio, stop_gradient
-from gtr.objective.penalties import Gate, Penalty, half_square, kernel
+from gtr.objective.penalties import (
+    Gate,
+    Penalty,
+    half_square,
+    half_square_of_probabilities,
+    kernel,
+)
 from gtr.objective.surrogates import DecoupledClip, Surrogate, bounded_clip
 
 SMALLEST_STIFFNESS = 1e-6
@@ -35,8 +41,9 @@ class Method:
         penalty: what holds it near the anchors, or None.
         gate: a weight on the surrogate that falls away from the anchors, or None.
         anchor: which earlier policies hold it; needed by a penalty, a gate and `DecoupledClip`.
-        divergence: "sample" for half the squared log-ratio of the sampled action; "exact" where
-            the caller gives KL(anchor_k || policy) of each state.
+        divergence: "sample" for half the squared log-ratio of the sampled action; "probability"
+            for half the squared difference of its probabilities; "exact" where the caller gives
+            KL(anchor_k || policy) of each state.
         target_kl: in nats; where given, the penalty's stiffness follows it (see `adapt`).
     """
 
@@ -45,7 +52,7 @@ class Method:
     penalty: Penalty | None = None
     gate: Gate | None = None
     anchor: Anchor | None = None
-    divergence: Literal["sample", "exact"] = "sample"
+    divergence: Literal["sample", "probability", "exact"] = "sample"
     target_kl: Number | None = None
 
 
@@ -57,7 +64,7 @@ class Evaluation(NamedTuple):
         penalty: (...) to minimise; 0 where the method has none.
         log_ratio: (...) log pi - log b, nats.
         kernel: (...) in [0, 1], without gradient; of the penalty's radius, else of the gate's.
-        divergences: (..., K) nats.
+        divergences: (..., K) nats; half squared probabilities for a "probability" method.
         anchor_log_ratios: (..., K) log pi - log anchor_k, nats.
         clipped: (...) booleans: whether the ratio is farther from 1 than the clip range.
     """
@@ -140,7 +147,9 @@ def evaluate(
 
     divergences = None
     if method.penalty is not None or method.gate is not None:
-        divergences = _divergences(method, log_prob, anchor_log_ratios, divergence, anchor_weights)
+        divergences = _divergences(
+            method, log_prob, anchor_log_probs, anchor_log_ratios, divergence, anchor_weights
+        )
     xp = array_namespace(surrogate)
     penalty, kappa = xp.zeros_like(surrogate), None
     if divergences is not None and method.anchor is not None:
@@ -198,9 +207,10 @@ def validate(method: Method) -> None:
         for name, value in _fields(part):
             if name in _RULES and not (name == "target_kl" and value is None):
                 _check_number(method.name, name, value)
-    if method.divergence not in ("sample", "exact"):
+    if method.divergence not in ("sample", "probability", "exact"):
         raise GTRError(
-            f'method {method.name!r}: divergence is {method.divergence!r}; use "sample" or "exact"'
+            f"method {method.name!r}: divergence is {method.divergence!r}; "
+            'use "sample", "probability" or "exact"'
         )
     if method.anchor is None:
         for role, part in (("penalty", method.penalty), ("gate", method.gate)):
@@ -262,6 +272,7 @@ def _check_anchor_axis(
 def _divergences(
     method: Method,
     log_prob: Array,
+    anchor_log_probs: Array | None,
     anchor_log_ratios: Array | None,
     exact: Array | None,
     weights: Array | None,
@@ -282,4 +293,6 @@ def _divergences(
         )
     if anchor_log_ratios is None:
         raise GTRError(f"method {method.name!r} needs its anchors: give anchor_log_probs")
+    if method.divergence == "probability":
+        return half_square_of_probabilities(log_prob[..., None], anchor_log_probs)
     return half_square(anchor_log_ratios)

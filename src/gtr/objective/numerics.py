@@ -27,6 +27,12 @@ LOG_RATIO_CAP = 20.0
 The ratio lies in [2e-9, 4.9e8]; beyond it the surrogate is constant and has no gradient.
 """
 
+LOG_DENSITY_CAP = 20.0
+"""Largest log-probability before it is exponentiated; a density above e^20 counts as e^20.
+
+Squares of such densities (2.4e17) stay within what the penalties take for a divergence.
+"""
+
 SMALLEST_CLIP = 1e-6
 
 

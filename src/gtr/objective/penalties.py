@@ -1,14 +1,15 @@
 """What holds a policy near its anchors: the Gaussian trust region, its rivals, and the gate.
 
-A divergence D >= 0, in nats, says how far the policy is from one anchor: `half_square` of the
-log-ratio of the sampled action, or a KL divergence where the distributions are at hand. Every
-penalty is called with
+A divergence D >= 0 says how far the policy is from one anchor: `half_square` of the log-ratio of
+the sampled action, a KL divergence where the distributions are at hand (both in nats), or
+`half_square_of_probabilities`. Every penalty is called with
 
     divergences: (..., K), one for each anchor
     weights:     (K,), each >= 0, summing to 1
 
-and gives back (...), per sample, to be minimised. All penalties have curvature `stiffness` in the
-log-ratio at the anchor, so that equal stiffness compares like with like. Half-precision input is
+and gives back (...), per sample, to be minimised. All penalties have curvature `stiffness` at the
+anchor, in the log-ratio (for probabilities: in the probability), so that equal stiffness compares
+like with like. A radius is in the same unit as what is squared. Half-precision input is
 computed and returned in float32. Divergences are bounded to [0, 2e18] and stiffness and radius
 by `numerics.LIMIT`, so that value and gradient are finite for every input but NaN.
 """
@@ -18,7 +19,15 @@ from dataclasses import dataclass
 
 from array_api_compat import array_namespace
 
-from gtr.objective.numerics import LIMIT, Array, Number, as_like, bounded, stop_gradient
+from gtr.objective.numerics import (
+    LIMIT,
+    LOG_DENSITY_CAP,
+    Array,
+    Number,
+    as_like,
+    bounded,
+    stop_gradient,
+)
 
 
 def half_square(log_ratio: Array) -> Array:
@@ -32,6 +41,25 @@ def half_square(log_ratio: Array) -> Array:
     """
     log_ratio = bounded(log_ratio, -2 * LIMIT, 2 * LIMIT)
     return 0.5 * log_ratio * log_ratio
+
+
+def half_square_of_probabilities(log_prob: Array, reference: Array) -> Array:
+    """Half the squared difference of probabilities, d^2 / 2: the distance of CIM-PPO.
+
+    arXiv:2110.10522. No nats: d = pi(a|s) - anchor(a|s) is in units of probability, or of density
+    where actions are continuous. Densities above e^20 count as e^20 and have no gradient.
+
+    Args:
+        log_prob: (...) log pi(a|s), nats; -inf for an action of probability 0.
+        reference: (...) log anchor(a|s), nats, of a shape that broadcasts with it.
+
+    Returns:
+        (...), float32 or float64.
+    """
+    log_prob = bounded(log_prob, -LIMIT, LOG_DENSITY_CAP)
+    xp = array_namespace(log_prob)
+    difference = xp.exp(log_prob) - xp.exp(bounded(reference, -LIMIT, LOG_DENSITY_CAP))
+    return 0.5 * difference * difference
 
 
 def _bounded_divergences(divergences: Array) -> Array:
@@ -56,9 +84,9 @@ def kernel(divergences: Array, weights: Array, radius: Number) -> Array:
     """The mixture of Gaussian kernels, kappa = sum_k w_k exp(-D_k / radius^2), in [0, 1].
 
     Args:
-        divergences: (..., K), nats.
+        divergences: (..., K).
         weights: (K,), summing to 1.
-        radius: in nats of log-ratio.
+        radius: in nats of log-ratio, or in probability where the divergences are of those.
 
     Returns:
         (...): 1 at every anchor, 0 far from all of them.
@@ -77,7 +105,8 @@ class Gaussian:
 
     Attributes:
         stiffness: the curvature at the anchor; on the scale of a KL coefficient.
-        radius: the log-ratio, in nats, where the pull is strongest. `math.inf` gives `Quadratic`.
+        radius: the log-ratio, in nats, where the pull is strongest (a difference of probabilities,
+            where the divergences are of those). `math.inf` gives `Quadratic`.
     """
 
     stiffness: Number = 0.4

@@ -3,7 +3,8 @@
 Estimators are those of Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical
 Precipice" (arXiv:2108.13264; the rliable library): the interquartile mean over runs, the
 probability of improvement, performance profiles. The unit is the run, never the phase. A study has
-one task, so its stratified bootstrap is the plain bootstrap over runs.
+one task, so its stratified bootstrap is the plain bootstrap over runs. Several studies together are
+the business of `aggregate`.
 
 Intervals are percentile bootstrap intervals at the level that makes them hold with few runs: the
 tails are Phi(-sqrt(n / (n - 1)) t) with t the quantile of Student's distribution with n - 1 degrees
@@ -67,11 +68,7 @@ def estimate_iqm(scores: pd.Series | np.ndarray) -> Estimate:
     Args:
         scores: one a run; NaN where a run has none, and then it does not count.
     """
-    known = _known(scores)
-    if not known.size:
-        return Estimate(float("nan"), None, None, 0)
-    low, high = _interval(iqm, known) if known.size > 1 else (None, None)
-    return Estimate(float(iqm(known)), low, high, known.size)
+    return estimate(iqm, known_scores(scores))
 
 
 def paired_difference(scores: pd.Series, reference: pd.Series) -> Estimate:
@@ -88,11 +85,7 @@ def paired_difference(scores: pd.Series, reference: pd.Series) -> Estimate:
         The estimate; `runs` counts the seeds where both have a score.
     """
     common = scores.index.intersection(reference.index)
-    known = _known(scores.loc[common] - reference.loc[common])
-    if not known.size:
-        return Estimate(float("nan"), None, None, 0)
-    low, high = _interval(iqm, known) if known.size > 1 else (None, None)
-    return Estimate(float(iqm(known)), low, high, known.size)
+    return estimate(iqm, known_scores(scores.loc[common] - reference.loc[common]))
 
 
 def probability_of_improvement(
@@ -110,12 +103,7 @@ def probability_of_improvement(
     Returns:
         The estimate; `runs` is the smaller number of the two.
     """
-    x, y = _known(scores), _known(reference)
-    runs = min(x.size, y.size)
-    if not runs:
-        return Estimate(float("nan"), None, None, 0)
-    low, high = _interval(_share_of_wins, x, y) if runs > 1 else (None, None)
-    return Estimate(float(_share_of_wins(x, y)), low, high, runs)
+    return estimate(share_of_wins, known_scores(scores), known_scores(reference))
 
 
 def performance_profile(
@@ -131,7 +119,7 @@ def performance_profile(
         The share, and the lower and upper end of its interval, each of shape (thresholds,). With
         fewer than two runs the ends are NaN.
     """
-    known = _known(scores)
+    known = known_scores(scores)
     above = (known[:, None] > thresholds).astype(float)
     return _with_band(lambda sample, axis=0: sample.mean(axis=axis), above)
 
@@ -185,14 +173,52 @@ def verdict(difference: Estimate) -> str:
     return NO_DIFFERENCE
 
 
-def _known(scores: pd.Series | np.ndarray) -> np.ndarray:
+def known_scores(scores: pd.Series | np.ndarray) -> np.ndarray:
+    """The scores that count: without NaN and Inf, in an order that does not depend on the runs'.
+
+    Args:
+        scores: one a run.
+
+    Returns:
+        Shape (runs that count,), ascending.
+    """
     values = np.asarray(scores, dtype=float)
     return np.sort(values[np.isfinite(values)])
 
 
-def _share_of_wins(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+def share_of_wins(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Share of the pairs of an `x` and a `y` in which `x` is larger; a tie counts one half.
+
+    Args:
+        x: runs along `axis`.
+        y: runs along `axis`, of which there may be another number.
+        axis: the axis of runs.
+
+    Returns:
+        `x` without that axis, in [0, 1].
+    """
     x, y = np.moveaxis(x, axis, -1)[..., :, None], np.moveaxis(y, axis, -1)[..., None, :]
     return ((x > y) + 0.5 * (x == y)).mean(axis=(-2, -1))
+
+
+def estimate(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> Estimate:
+    """A statistic of independent samples, with its interval.
+
+    Each sample is resampled by itself, so with a sample a task it is the stratified bootstrap. The
+    interval's level is that of the smallest sample.
+
+    Args:
+        statistic: called with all samples and with `axis`, the axis of their runs.
+        *samples: each of shape (runs,); the numbers of runs may differ.
+
+    Returns:
+        The estimate; `runs` is the smallest sample's number.
+    """
+    runs = min(map(len, samples))
+    if not runs:
+        return Estimate(float("nan"), None, None, 0)
+    low, high = _interval(statistic, *samples) if runs > 1 else (None, None)
+    return Estimate(float(statistic(*samples)), low, high, runs)
 
 
 def _level(runs: int) -> float:
