@@ -34,6 +34,29 @@ def test_moments_are_numpys_of_all_rows_together(sizes, seed, shape):
     np.testing.assert_allclose(moments.variance, squares / weight.sum(), rtol=1e-3, atol=1e-4)
 
 
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 1.5, 4, 100]))
+def test_moments_that_forget_are_an_exponential_average_of_batches(seed, memory):
+    rng = np.random.default_rng(seed)
+    batches = (3 * rng.standard_normal((8, 20, 2)) + rng.standard_normal((8, 1, 2))).astype("f4")
+    moments = no_moments((2,))
+    weights = np.zeros(0)
+    for number, batch in enumerate(batches, start=1):
+        moments = moments.update(jnp.asarray(batch), memory)
+        # a batch weighs at least 1 / memory, and those before it share the rest as they did
+        share = max(1 / number, 1 / memory)
+        weights = np.append(weights * (1 - share), share)
+    rows = batches.astype(np.float64)
+    mean = np.einsum("b,bnf->f", weights / 20, rows)
+    variance = np.einsum("b,bnf->f", weights / 20, (rows - mean) ** 2)
+    np.testing.assert_allclose(moments.mean, mean, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(moments.variance, variance, rtol=5e-3, atol=5e-3)
+    for memory_of_all in (None, 1e6):
+        same = no_moments((2,))
+        for batch in batches:
+            same = same.update(jnp.asarray(batch), memory_of_all)
+        np.testing.assert_allclose(same.mean, rows.mean((0, 1)), rtol=1e-3, atol=1e-3)
+
+
 def test_moments_are_nearly_those_of_the_data_alone():
     rows = np.random.default_rng(0).standard_normal((1000, 2)).astype(np.float32) * 7 + 3
     moments = no_moments((2,)).update(jnp.asarray(rows))

@@ -12,11 +12,14 @@ from tests.learner.problems import problem_of, small_suite
 PROGRAM = """
 import sys
 import gtr, jax
+from gtr.learner.config import configure
 from gtr.learner.run import train
 from gtr.methods import method
 from tests.learner.devices import python_on_devices
-from tests.learner.problems import digest, small_suite
-run = train(small_suite(), method(sys.argv[1]), seeds=int(sys.argv[2]))
+from tests.learner.problems import TINY, digest, small_suite
+cure = {} if sys.argv[3] == "none" else {"regulariser": sys.argv[3], "regularisation": 1e2}
+config = configure(TINY, **cure)
+run = train(small_suite(config=config), method(sys.argv[1]), seeds=int(sys.argv[2]))
 print(len(jax.devices()), digest(run.state))
 """
 
@@ -30,14 +33,22 @@ def program(name, seeds):
 
 
 @pytest.mark.parametrize(
-    ("name", "seeds"),
+    ("name", "seeds", "regulariser"),
     # The copies of the environment, and actor and critic, are shared out where devices are left.
-    [("ppo", 1), ("gtr", 1), ("ppo-ewma", 1), ("ppo-kl", 2), ("gtr", 3), ("ppo", 4)],
+    [
+        ("ppo", 1, "none"),
+        ("gtr", 1, "none"),
+        ("ppo-ewma", 1, "none"),
+        ("ppo-kl", 2, "none"),
+        ("gtr", 3, "none"),
+        ("ppo", 4, "none"),
+        ("ppo", 1, "c-chain"),
+    ],
 )
-def test_results_do_not_depend_on_the_number_of_devices(name, seeds):
+def test_results_do_not_depend_on_the_number_of_devices(name, seeds, regulariser):
     seen = {}
     for devices in (1, 2, 4):
-        told = python_on_devices(devices, PROGRAM, name, str(seeds))
+        told = python_on_devices(devices, PROGRAM, name, str(seeds), regulariser)
         count, seen[devices] = told.split()
         assert int(count) == devices
     assert len(set(seen.values())) == 1

@@ -9,7 +9,8 @@ import pytest
 import scipy.stats
 
 from gtr.learner import iteration
-from gtr.learner.config import LearnerConfig, Rates, rates
+from gtr.learner.config import LearnerConfig, configure, rates
+from gtr.learner.regularisers import Churn, Origin
 from gtr.learner.run import Setting, sweep, train
 from gtr.learner.state import begin
 from gtr.learner.update import Objective, Samples, shuffles, update
@@ -86,7 +87,7 @@ CONFIG = LearnerConfig(
     environments=4,
     rollout_length=8,
     epochs=2,
-    minibatches=2,
+    minibatches=4,
     learning_rate=3e-3,
     adam_b1=0.8,
     adam_b2=0.97,
@@ -127,6 +128,10 @@ def updated(trained, observation, samples, bits, rates, scale):
     )
 
 
+def numbers_of(config=CONFIG):
+    return jax.tree.map(jnp.float32, rates(config))
+
+
 def fresh(config=CONFIG):
     suite = small_suite(CORNERS, config)
     return jax.tree.map(
@@ -134,11 +139,24 @@ def fresh(config=CONFIG):
     )
 
 
-def by_the_book(trained, observation, samples, bits, rates, scale):
-    """Schulman et al. 2017, with optax's own Adam and clipping, actor and critic apart."""
+def by_the_book(
+    trained,
+    observation,
+    samples,
+    bits,
+    rates,
+    scale,
+    actor_term=lambda actor, before, rows: 0.0,
+    critic_term=lambda critic: 0.0,
+):
+    """Schulman et al. 2017, with optax's own Adam and clipping, actor and critic apart.
+
+    The terms are added to the losses. Each is a function of the network; the actor's also of the
+    actor a gradient step ago, and of the minibatch that follows in the epoch, the last's the first.
+    """
 
     def policy_loss(actor, rows, advantage):
-        log_p = jax.nn.log_softmax(actor(observation[rows]))
+        log_p = jax.nn.log_softmax(masked_logits(actor, observation, samples, rows))
         log_prob = log_p[np.arange(len(rows)), samples.action[rows]]
         ratio = jnp.exp(log_prob - samples.behaviour_log_prob[rows])
         gain = jnp.minimum(ratio * advantage, jnp.clip(ratio, 0.8, 1.2) * advantage)
@@ -153,48 +171,130 @@ def by_the_book(trained, observation, samples, bits, rates, scale):
         optax.adam(rates.learning_rate, b1=rates.adam_b1, b2=rates.adam_b2, eps=1e-5),
     )
     actor, critic = trained.actor, trained.critic
+    before = trained.memory.previous if isinstance(trained.memory, Churn) else None
     states = [tx.init(actor), tx.init(critic)]
-    losses, norms = [], []
+    losses, norms, terms = [], [], []
     size = ROWS // CONFIG.minibatches
     for epoch in np.asarray(shuffles(bits)):
         for start in range(0, ROWS, size):
             rows = epoch[start : start + size]
+            others = np.tile(epoch, 2)[start + size : start + 2 * size]
             advantage = samples.advantage[rows]
             if scale == "batch":
                 advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
             loss, gradient = jax.value_and_grad(policy_loss)(actor, rows, advantage)
+            term, pull = jax.value_and_grad(actor_term)(actor, before, others)
+            gradient = jax.tree.map(jnp.add, gradient, pull)
             step, states[0] = tx.update(gradient, states[0])
             critic_loss, critic_gradient = jax.value_and_grad(value_loss)(critic, rows)
+            pull = jax.grad(critic_term)(critic)
+            critic_gradient = jax.tree.map(jnp.add, critic_gradient, pull)
             critic_step, states[1] = tx.update(critic_gradient, states[1])
-            actor = optax.apply_updates(actor, step)
+            before, actor = actor, optax.apply_updates(actor, step)
             critic = optax.apply_updates(critic, critic_step)
             losses.append((loss, critic_loss))
             norms.append((optax.tree.norm(gradient), optax.tree.norm(critic_gradient)))
-    return actor, critic, np.mean(losses, 0), np.mean(norms, 0)
+            terms.append(term)
+    book = actor, critic, before
+    return book, (*np.mean(losses, 0), *np.mean(norms, 0)), float(np.mean(terms))
+
+
+def masked_logits(actor, observation, samples, rows):
+    logits = actor(observation[rows])
+    return logits if samples.mask is None else jnp.where(samples.mask[rows], logits, -1e9)
+
+
+def assert_close(mine, theirs):
+    for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6)
+
+
+def assert_seen(measures, expected):
+    """The losses, which no regulariser's term is in, and the gradients' norms, which it is in."""
+    for name, value in zip(
+        ("policy_loss", "value_loss", "policy_grad_norm", "value_grad_norm"), expected, strict=True
+    ):
+        assert measures[name] == pytest.approx(value, rel=1e-3, abs=1e-5), name
 
 
 @pytest.mark.parametrize("scale", ["batch", "none"])
 def test_an_update_is_ppos_with_optaxs_adam(scale):
     # CORNERS observes 6 numbers, as the batch does
-    trained, (observation, samples) = fresh(), batch()
-    bits, numbers = jnp.asarray(random_bits((2, ROWS), 2)), rates(CONFIG)
-    numbers = Rates(*map(jnp.float32, numbers))
-    done, measures = updated(trained, observation, samples, bits, numbers, scale)
-    actor, critic, losses, norms = by_the_book(trained, observation, samples, bits, numbers, scale)
-    for mine, theirs in ((done.actor, actor), (done.critic, critic)):
-        for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(theirs), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6)
-    assert measures["policy_loss"] == pytest.approx(losses[0], rel=1e-3, abs=1e-5)
-    assert measures["value_loss"] == pytest.approx(losses[1], rel=1e-4)
-    assert measures["policy_grad_norm"] == pytest.approx(norms[0], rel=1e-3)
-    assert measures["value_grad_norm"] == pytest.approx(norms[1], rel=1e-3)
+    given = (fresh(), *batch(), jnp.asarray(random_bits((2, ROWS), 2)), numbers_of())
+    done, measures = updated(*given, scale)
+    (actor, critic, _), seen, _ = by_the_book(*given, scale)
+    assert_close((done.actor, done.critic), (actor, critic))
+    assert_seen(measures, seen)
+
+
+def elsewhere(network, seed):
+    """A network near another."""
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda x: x + 0.1 * rng.standard_normal(x.shape).astype(np.float32), network
+    )
+
+
+def test_with_l2_init_both_networks_are_drawn_to_where_they_began():
+    config = configure(CONFIG, regulariser="l2-init", regularisation=0.3)
+    trained = fresh(config)
+    origin = Origin(elsewhere(trained.actor, 7), elsewhere(trained.critic, 8))
+    trained = trained._replace(memory=origin)
+    given = (trained, *batch(), jnp.asarray(random_bits((2, ROWS), 2)), numbers_of(config))
+    done, measures = updated(*given, "batch")
+
+    def pull(network, start):
+        pairs = zip(jax.tree.leaves(network), jax.tree.leaves(start), strict=True)
+        return 0.3 * sum(jnp.sum((x - y) ** 2) for x, y in pairs)
+
+    (actor, critic, _), seen, _ = by_the_book(
+        *given,
+        "batch",
+        lambda actor, before, rows: pull(actor, origin.actor),
+        lambda critic: pull(critic, origin.critic),
+    )
+    assert_close((done.actor, done.critic), (actor, critic))
+    assert_seen(measures, seen)
+    assert_same(done.memory, origin)
+
+
+def test_with_c_chain_the_actor_is_held_on_the_minibatch_that_comes_next():
+    config = configure(CONFIG, regulariser="c-chain", regularisation=50.0)
+    trained, (observation, samples) = fresh(config), batch()
+    memory = Churn(elsewhere(trained.actor, 7), jnp.float32(0.3), jnp.float32(0.7), jnp.int32(20))
+    # a mask of its own for each row: those of the other minibatch count
+    forbidden = (samples.action + 1 + np.arange(ROWS) % 3) % 4
+    samples = samples._replace(mask=jnp.arange(4) != forbidden[:, None])
+    bits = jnp.asarray(random_bits((2, ROWS), 2))
+    trained = trained._replace(memory=memory)
+    given = (trained, observation, samples, bits, numbers_of(config))
+    done, measures = updated(*given, "batch")
+
+    def churn(actor, before, rows):
+        p, q = (
+            jax.nn.softmax(masked_logits(x, observation, samples, rows)) for x in (before, actor)
+        )
+        return 50 * 0.3 / 0.7 * -(p * jnp.log(q + 1e-8)).sum(-1).mean()
+
+    (actor, critic, before), seen, term = by_the_book(*given, "batch", churn)
+    assert_close((done.actor, done.critic), (actor, critic))
+    assert_seen(measures, seen)
+    # 20 iterations were averaged, the oldest of them weighed least
+    assert done.memory.iterations == 21
+    assert_close(done.memory.previous, before)
+    old = 0.98 * (1 - 0.98**20) / (1 - 0.98)
+    for mine, was, new in (
+        (done.memory.policy_loss, 0.3, abs(seen[0])),
+        (done.memory.regulariser, 0.7, term / (50 * 0.3 / 0.7)),
+    ):
+        assert mine == pytest.approx((old * was + new) / (old + 1), rel=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8])
 def test_observations_of_a_small_type_are_the_numbers_that_they_say(dtype):
     observation, samples = batch()
     small = (3 * jnp.abs(observation)).astype(dtype)
-    bits, numbers = jnp.asarray(random_bits((2, ROWS), 2)), Rates(*map(jnp.float32, rates(CONFIG)))
+    bits, numbers = jnp.asarray(random_bits((2, ROWS), 2)), numbers_of()
     of_small = updated(fresh(), small, samples, bits, numbers, "batch")
     assert_same(
         of_small, updated(fresh(), small.astype(jnp.float32), samples, bits, numbers, "batch")
@@ -202,7 +302,7 @@ def test_observations_of_a_small_type_are_the_numbers_that_they_say(dtype):
 
 
 def test_a_critic_far_off_takes_nothing_from_the_actors_step():
-    bits, numbers = jnp.asarray(random_bits((2, ROWS), 4)), Rates(*map(jnp.float32, rates(CONFIG)))
+    bits, numbers = jnp.asarray(random_bits((2, ROWS), 4)), numbers_of()
     near = updated(fresh(), *batch(target=1.0), bits, numbers, "batch")
     far = updated(fresh(), *batch(target=1e4), bits, numbers, "batch")
     assert far[1]["value_grad_norm"] > 1000 * near[1]["value_grad_norm"]
@@ -214,7 +314,7 @@ def test_the_gradients_norm_is_limited():
     optimiser's first moment, which is a mean of limited gradients."""
     bits = jnp.asarray(random_bits((2, ROWS), 5))
     for limit in (0.3, 0.01):
-        numbers = Rates(*map(jnp.float32, rates(replace(CONFIG, max_grad_norm=limit))))
+        numbers = numbers_of(replace(CONFIG, max_grad_norm=limit))
         done, measures = updated(fresh(), *batch(target=1e3), bits, numbers, "batch")
         assert measures["value_grad_norm"] > 100
         floats = [
@@ -239,7 +339,13 @@ def test_no_epochs_change_nothing():
 
 @pytest.mark.parametrize(
     "name",
-    ["gtr", *(pytest.param(n, marks=pytest.mark.slow) for n in ("gtr-bump", "gtr-monotone"))],
+    [
+        "gtr",
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in ("gtr-bump", "gtr-monotone", "gtr-behaviour", "gtr-exact")
+        ),
+    ],
 )
 def test_without_stiffness_a_penalty_leaves_ppo_to_the_bit(name):
     ppo = train(small_suite(), method("ppo"), seeds=2)

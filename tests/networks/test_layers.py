@@ -1,5 +1,7 @@
+from dataclasses import replace
 from functools import cache
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from jax.test_util import check_grads
 
 from gtr.errors import GTRError
 from gtr.networks.architectures import CNN, MLP
-from gtr.networks.layers import ACTIVATIONS, Conv3x3, Dense, affine
+from gtr.networks.layers import ACTIVATIONS, Conv3x3, Dense, LayerNorm, affine
 from gtr.networks.network import build
 
 
@@ -122,18 +124,88 @@ def test_initial_weights_follow_no_direction():
     assert np.abs(np.mean(draws, 0)).max() < 0.06
 
 
-@pytest.mark.parametrize("architecture", [MLP((8, 6), "swish"), CNN((4, 3), (6,), "relu")])
+def normalised(x, norm):
+    centred = x - x.mean(-1, keepdims=True)
+    scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+    return scaled * np.asarray(norm.scale, np.float64) + np.asarray(norm.offset, np.float64)
+
+
+def some_layer_norm(width, rng):
+    """Of any scale and offset, as after a training."""
+    return jax.tree.map(
+        lambda x: x + rng.standard_normal(x.shape).astype(np.float32), LayerNorm(width)
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (5, 7), (64, 128)], ids=str)
+def test_layer_norm_is_that_of_double_precision(shape):
+    rng = np.random.default_rng(9)
+    norm = some_layer_norm(shape[1], rng)
+    # rows of other means and sizes, one of them without any variance
+    x = 3 + rng.standard_normal(shape) * rng.uniform(0.01, 10, (shape[0], 1))
+    x[0] = 2.0
+    x = x.astype(np.float32)
+    np.testing.assert_allclose(
+        norm(x), normalised(x.astype(np.float64), norm), rtol=1e-4, atol=1e-4
+    )
+    fresh = np.asarray(LayerNorm(shape[1])(x[1:]), np.float64)
+    np.testing.assert_allclose(fresh.mean(1), 0, atol=1e-5)
+    if shape[1] > 2:
+        np.testing.assert_allclose(fresh.std(1), 1, rtol=0.1)
+
+
+def test_layer_norms_gradient_is_that_of_finite_differences():
+    rng = np.random.default_rng(10)
+    with jax.enable_x64(True):
+        norm = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), some_layer_norm(5, rng))
+        x = jnp.asarray(rng.standard_normal((4, 5)))
+        check_grads(lambda norm, x: norm(x), (norm, x), order=1, modes=["rev"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", [MLP((8, 6)), CNN((4,), (6, 5))])
+def test_layer_norm_adds_its_numbers_and_leaves_the_others_as_drawn(architecture):
+    def named(layer_norm):
+        drawn = replace(architecture, layer_norm=layer_norm)
+        network = build(np.random.default_rng(11), drawn, (4, 4, 2), 3, head_scale=1.0)
+        leaves = jax.tree_util.tree_leaves_with_path(network)
+        return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+    plain, normed = named(False), named(True)
+    # what a network without is made of is what it was before there was any
+    layers = [f".hidden[{i}]" for i in range(2)] + [".head"]
+    layers += [".convolutions[0].dense"] if isinstance(architecture, CNN) else []
+    assert set(plain) == {f"{layer}.{part}" for layer in layers for part in ("weight", "bias")}
+    added = {f".norms[{i}].{part}" for i in range(2) for part in ("scale", "offset")}
+    assert set(normed) == set(plain) | added
+    for name, leaf in plain.items():
+        np.testing.assert_array_equal(leaf, normed[name])
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        MLP((8, 6), "swish"),
+        CNN((4, 3), (6,), "relu"),
+        MLP((8, 6), "tanh", layer_norm=True),
+        CNN((4, 3), (6,), "relu", layer_norm=True),
+    ],
+)
 def test_network_is_its_layers_in_turn(architecture):
     shape = (6, 5, 2)
     network = build(np.random.default_rng(5), architecture, shape, 3, head_scale=0.5)
+    rng = np.random.default_rng(12)
+    if architecture.layer_norm:
+        norms = tuple(some_layer_norm(width, rng) for width in architecture.widths)
+        network = eqx.tree_at(lambda network: network.norms, network, norms)
     x = np.random.default_rng(6).standard_normal((4, *shape), np.float32)
     activate = ACTIVATIONS[architecture.activation]
     h = x
     for convolution in network.convolutions:
         h = activate(reference_convolution(h, convolution.dense))
     h = np.asarray(h).reshape(4, -1)
-    for layer in network.hidden:
-        h = np.asarray(activate(h @ layer.weight + layer.bias))
+    for layer, norm in zip(network.hidden, network.norms, strict=True):
+        h = h @ layer.weight + layer.bias
+        h = np.asarray(activate(normalised(h, norm) if architecture.layer_norm else h))
     np.testing.assert_allclose(network.features(x), h, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(network(x), h @ network.head.weight, rtol=1e-4, atol=1e-5)
     head = np.asarray(network.head.weight)

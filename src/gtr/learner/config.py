@@ -8,7 +8,7 @@ import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypeGuard, get_args
 
 from gtr.errors import GTRError
 from gtr.networks.architectures import MLP, Architecture
@@ -34,9 +34,16 @@ class LearnerConfig:
         advantage_scale: divide advantages by their standard deviation in the minibatch, by a
             running estimate of it, or not at all.
         normalise_observations: keep a running mean and standard deviation of each component.
+        observation_memory: how many batches these look back on, as an exponential average does;
+            all of them alike where None, as is usual. In a changing world that hides the new under
+            the old: see docs/suites.md.
         normalise_rewards: divide rewards by the running standard deviation of the return.
         squash_actions: bound continuous actions by tanh instead of clipping them.
         network: the architecture of actor and critic (two separate networks).
+        regulariser: a term beside the losses of any method (docs/cures.md).
+        regularisation: its number, above 0, None without one (leaf): the coefficient of L2-Init, or
+            how many times the policy loss C-CHAIN's term is to be. `configure` has a default for
+            each.
     """
 
     environments: int = 16
@@ -53,13 +60,19 @@ class LearnerConfig:
     max_grad_norm: float = 0.5
     advantage_scale: Literal["batch", "running", "none"] = "batch"
     normalise_observations: bool = False
+    observation_memory: float | None = None
     normalise_rewards: bool = False
     squash_actions: bool = False
     network: Architecture = field(default_factory=MLP)
+    regulariser: Literal["none", "l2-init", "c-chain"] = "none"
+    regularisation: float | None = None
 
 
 class Rates(NamedTuple):
-    """The leaves of a configuration: numbers that may differ between the runs of one call."""
+    """The leaves of a configuration: numbers that may differ between the runs of one call.
+
+    `regularisation` is None, and so no leaf, where there is no regulariser.
+    """
 
     learning_rate: Any
     adam_b1: Any
@@ -68,6 +81,7 @@ class Rates(NamedTuple):
     gae_lambda: Any
     entropy: Any
     max_grad_norm: Any
+    regularisation: Any
 
 
 def rates(config: LearnerConfig) -> Rates:
@@ -78,6 +92,8 @@ def rates(config: LearnerConfig) -> Rates:
 def configure(config: LearnerConfig, **numbers: Any) -> LearnerConfig:
     """A configuration with some of its fields replaced, checked.
 
+    Another regulariser brings its own `regularisation`, unless that is given too.
+
     Raises:
         GTRError: a field is unknown, or its value cannot be.
     """
@@ -87,6 +103,9 @@ def configure(config: LearnerConfig, **numbers: Any) -> LearnerConfig:
             close = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise GTRError(f"the learner has no number {name!r}{hint}; it has {sorted(known)}")
+    regulariser = numbers.get("regulariser", config.regulariser)
+    if regulariser != config.regulariser:
+        numbers = {"regularisation": _REGULARISATION.get(regulariser)} | numbers
     changed = replace(config, **numbers)
     check(changed)
     return changed
@@ -104,11 +123,25 @@ def check(config: LearnerConfig) -> None:
             raise GTRError(f"{name} is {value!r}; give a whole number, {least} or more")
     for name, (rule, holds) in _RANGES.items():
         value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not holds(value):
+        if not _is_number(value) or not holds(value):
             raise GTRError(f"{name} is {value!r}; give a number {rule}")
-    scales = get_args(LearnerConfig.__annotations__["advantage_scale"])
-    if config.advantage_scale not in scales:
-        raise GTRError(f"advantage_scale is {config.advantage_scale!r}; give one of {scales}")
+    for name in ("advantage_scale", "regulariser"):
+        choices = get_args(LearnerConfig.__annotations__[name])
+        if getattr(config, name) not in choices:
+            raise GTRError(f"{name} is {getattr(config, name)!r}; give one of {choices}")
+    regulariser, strength = config.regulariser, config.regularisation
+    if regulariser == "none" and strength is not None:
+        raise GTRError(f"regularisation is {strength!r} without a regulariser; set that too")
+    if regulariser != "none" and (not _is_number(strength) or not 0 < strength < math.inf):
+        raise GTRError(
+            f"regularisation is {strength!r}; with the regulariser {regulariser} give a number "
+            "above 0, finite"
+        )
+    memory = config.observation_memory
+    if memory is not None and (isinstance(memory, bool) or not _is_memory(memory)):
+        raise GTRError(
+            f"observation_memory is {memory!r}; give a number from 1 on, or None for all"
+        )
     for name in _SWITCHES:
         if not isinstance(getattr(config, name), bool):
             raise GTRError(f"{name} is {getattr(config, name)!r}; give True or False")
@@ -120,6 +153,16 @@ def check(config: LearnerConfig) -> None:
         )
 
 
+def _is_memory(value: Any) -> bool:
+    return isinstance(value, int | float) and 1 <= value < math.inf
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# C-CHAIN's is the authors' for classic control; L2-Init's is the middle of what is tuned over.
+_REGULARISATION = {"l2-init": 1e-4, "c-chain": 1e4}
 _SWITCHES = ("anneal", "normalise_observations", "normalise_rewards", "squash_actions")
 _WHOLE = {"environments": 1, "rollout_length": 1, "epochs": 0, "minibatches": 1}
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {

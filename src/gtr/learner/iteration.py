@@ -142,7 +142,9 @@ def iterate(
         stiffness = jnp.float32(adapt(stiffness, measures["kl"], method.target_kl))
 
     # measure
-    moments = None if state.moments is None else state.moments.update(observations)
+    moments = state.moments
+    if moments is not None:
+        moments = moments.update(observations, config.observation_memory)
     updated = Policy(trained.actor, moments)
     track, moved = tracking.move(track, updated, distribution)
     weight_norm = optax.tree.norm(trained.actor)

@@ -19,8 +19,16 @@ class Moments(eqx.Module):
     mean: Float[Array, "..."]
     variance: Float[Array, "..."]
 
-    def update(self, rows: Float[Array, "n ..."]) -> "Moments":
-        """The moments with `rows` taken in."""
+    def update(self, rows: Float[Array, "n ..."], memory: float | None = None) -> "Moments":
+        """The moments with `rows` taken in.
+
+        Args:
+            rows: a batch.
+            memory: the earlier rows weigh no more than so many batches; as they are where None.
+        """
+        if memory is not None:
+            earlier = jnp.minimum(self.count, (memory - 1) * rows.shape[0])
+            return Moments(earlier, self.mean, self.variance).update(rows)
         count = self.count + rows.shape[0]
         mean, variance = rows.mean(0), rows.var(0)
         share = rows.shape[0] / count

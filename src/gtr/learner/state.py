@@ -14,6 +14,7 @@ from gtr.learner import tracking
 from gtr.learner.anchors import Policy, keep_from_start
 from gtr.learner.config import LearnerConfig, Rates
 from gtr.learner.normalisation import Moments, no_moments
+from gtr.learner.regularisers import remember_from_start
 from gtr.learner.rollout import Episodes
 from gtr.learner.tracking import Track
 from gtr.learner.update import Trained, flat, optimiser
@@ -113,6 +114,7 @@ def begin(problem: Problem, method: Method, rates: Rates, seed: int, phase: int)
             no_steps(actor),
             no_steps(critic),
             keep_from_start(method.anchor, Policy(actor, moments)),
+            remember_from_start(config.regulariser, actor, critic),
         ),
         moments=moments,
         reward_moments=no_moments(()) if config.normalise_rewards else None,

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 from gtr.learner.anchors import Kept, average_in
 from gtr.learner.config import LearnerConfig, Rates
 from gtr.learner.parallel import side_by_side
+from gtr.learner.regularisers import Churn, Memory, Origin, Term, c_chain, l2_init, remember
 from gtr.networks.agent import Actor, Critic
 from gtr.networks.distributions import Distribution, masked
 from gtr.objective import Average, Evaluation, Method, diagnostics, evaluate
@@ -42,16 +43,19 @@ class Trained(NamedTuple):
     actor_optimiser: optax.OptState
     critic_optimiser: optax.OptState
     kept: Kept | None
+    memory: Memory | None
 
 
 class Descended(NamedTuple):
-    """A network after its gradient steps, and what each of them saw."""
+    """A network after its gradient steps, the one before the last, and what each step saw."""
 
     network: Any
     optimiser: optax.OptState
     kept: Kept | None
+    previous: Any
     losses: Float[Array, " steps"]
     grad_norms: Float[Array, " steps"]
+    terms: Float[Array, " steps"] | None
 
 
 class Objective(NamedTuple):
@@ -140,14 +144,15 @@ def update(
     """All gradient steps of an iteration, and what they saw.
 
     Actor and critic share nothing here, so where `devices`, a mesh axis, has two, each learns on
-    one of them. Losses and gradient norms are means over the steps; the diagnostics are those of
-    the updated policy on the last minibatch.
+    one of them. Losses and gradient norms are means over the steps, the losses without a
+    regulariser's term; the diagnostics are those of the updated policy on the last minibatch.
     """
     steps = config.epochs * config.minibatches
     order = shuffles(bits).reshape(steps, bits.shape[1] // config.minibatches)
     descend = partial(_descend, optimiser(rates), rates.learning_rate)
     anchor = objective.method.anchor
     average = partial(average_in, anchor) if isinstance(anchor, Average) else None
+    memory = trained.memory
 
     def seen(rows: Array) -> Array:
         x = observation[rows]
@@ -155,6 +160,27 @@ def update(
             return x
         # the barrier has whole rows of the small type copied, where a loop would turn each number
         return lax.optimization_barrier(x).astype(jnp.float32)
+
+    def parameters(weights: Float[Array, " w"], rows: Array) -> Float[Array, "m p"]:
+        actor: Actor = ravel_pytree(trained.actor)[1](weights)
+        mask = None if samples.mask is None else samples.mask[rows]
+        return masked(actor(seen(rows)), mask)
+
+    def actor_term() -> Term | None:
+        match memory:
+            case Origin(actor=initial):
+                return l2_init(initial, rates.regularisation)
+            case Churn():
+                epochs = order.reshape(config.epochs, config.minibatches, order.shape[1])
+                following = jnp.roll(epochs, -1, 1).reshape(order.shape)
+                return c_chain(
+                    memory, rates.regularisation, objective.distribution, parameters, following
+                )
+            case None:
+                return None
+
+    def critic_term() -> Term | None:
+        return l2_init(memory.critic, rates.regularisation) if isinstance(memory, Origin) else None
 
     def learn_actor() -> Descended:
         minibatches = jax.tree.map(lambda x: x[order], samples)
@@ -168,6 +194,7 @@ def update(
             (order, minibatches),
             trained.actor,
             trained.actor_optimiser,
+            actor_term(),
             trained.kept if average else None,
             average,
         )
@@ -178,20 +205,24 @@ def update(
             (order, samples.target[order]),
             trained.critic,
             trained.critic_optimiser,
+            critic_term(),
         )
 
     actor, critic = side_by_side(devices, learn_actor, learn_critic)
     kept = actor.kept if average else trained.kept
-    done = Trained(actor.network, critic.network, actor.optimiser, critic.optimiser, kept)
+
+    def mean(series: Float[Array, " steps"]) -> Float[Array, ""]:
+        return series.mean() if steps else jnp.float32(0)
+
     measures = {
-        name: series.mean() if steps else jnp.float32(0)
-        for name, series in {
-            "policy_loss": actor.losses,
-            "value_loss": critic.losses,
-            "policy_grad_norm": actor.grad_norms,
-            "value_grad_norm": critic.grad_norms,
-        }.items()
+        "policy_loss": mean(actor.losses),
+        "value_loss": mean(critic.losses),
+        "policy_grad_norm": mean(actor.grad_norms),
+        "value_grad_norm": mean(critic.grad_norms),
     }
+    if isinstance(memory, Churn):
+        memory = remember(memory, actor.previous, measures["policy_loss"], mean(actor.terms))
+    done = Trained(actor.network, critic.network, actor.optimiser, critic.optimiser, kept, memory)
 
     last = order[-1] if steps else jnp.arange(order.shape[1])
     evaluation, entropy = objective.policy(
@@ -209,22 +240,34 @@ def _descend(
     minibatches: tuple,
     network: Any,
     state: optax.OptState,
+    term: Term | None,
     kept: Kept | None = None,
     average: Callable[[Kept, Any], Kept] | None = None,
 ) -> Descended:
     """One gradient step for each minibatch; `loss` is of a network and a minibatch."""
     restore = ravel_pytree(network)[1]
 
-    def step(carry: tuple, minibatch: tuple) -> tuple[tuple, tuple[Array, Array]]:
-        weights, state, kept = carry
+    def step(carry: tuple, given: tuple) -> tuple[tuple, tuple[Array, Array, Array | None]]:
+        weights, state, kept, previous = carry
+        minibatch, rows = given
         value, gradient = jax.value_and_grad(loss)(restore(weights), *minibatch)
         gradient = flat(gradient)
+        added = None
+        if term is not None:
+            added, slope = jax.value_and_grad(term.value)(weights, previous, rows)
+            gradient = gradient + term.coefficient * slope
+        if previous is not None:
+            previous = weights
         change: Any
         change, state = tx.update(gradient, state)
         weights = weights - learning_rate * change
         if average is not None:
             kept = average(kept, restore(weights))
-        return (weights, state, kept), (value, optax.tree.norm(gradient))
+        return (weights, state, kept, previous), (value, optax.tree.norm(gradient), added)
 
-    (weights, state, kept), seen = lax.scan(step, (flat(network), state, kept), minibatches)
-    return Descended(restore(weights), state, kept, *seen)
+    previous, rows = (None, None) if term is None else (term.previous, term.rows)
+    (weights, state, kept, previous), seen = lax.scan(
+        step, (flat(network), state, kept, previous), (minibatches, rows)
+    )
+    previous = None if previous is None else restore(previous)
+    return Descended(restore(weights), state, kept, previous, *seen)

@@ -65,6 +65,28 @@ class Dense(eqx.Module):
         return affine(x, self.weight, self.bias)
 
 
+class LayerNorm(eqx.Module):
+    """Each row brought to mean 0 and variance 1, then scaled and shifted (arXiv:1607.06450).
+
+    Scale and offset of each unit are learnt, from 1 and 0 on. The variance is that of the row's
+    numbers, with 1e-5 added to it.
+    """
+
+    scale: Float[Array, " w"]
+    offset: Float[Array, " w"]
+
+    def __init__(self, width: int) -> None:
+        scale: Any = np.ones(width, np.float32)
+        offset: Any = np.zeros(width, np.float32)
+        self.scale, self.offset = scale, offset
+
+    def __call__(self, x: Float[Array, "n w"]) -> Float[Array, "n w"]:
+        """Shape (n, width), as it came."""
+        centred = x - x.mean(-1, keepdims=True)
+        variance = (centred * centred).mean(-1, keepdims=True)
+        return centred * jax.lax.rsqrt(variance + 1e-5) * self.scale + self.offset
+
+
 class Conv3x3(eqx.Module):
     """A 3 x 3 convolution, stride 1, no padding, as a product with the image's patches.
 

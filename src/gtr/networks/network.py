@@ -9,14 +9,15 @@ from jaxtyping import Array, Float
 
 from gtr.errors import GTRError
 from gtr.networks.architectures import CNN, Activation, Architecture
-from gtr.networks.layers import ACTIVATIONS, Conv3x3, Dense
+from gtr.networks.layers import ACTIVATIONS, Conv3x3, Dense, LayerNorm
 
 
 class Network(eqx.Module):
-    """Convolutions (if any), hidden layers, and a linear head."""
+    """Convolutions (if any), hidden layers with their norms (if any), and a linear head."""
 
     convolutions: tuple[Conv3x3, ...]
     hidden: tuple[Dense, ...]
+    norms: tuple[LayerNorm | None, ...]
     head: Dense
     activation: Activation = eqx.field(static=True)
 
@@ -27,8 +28,9 @@ class Network(eqx.Module):
         for convolution in self.convolutions:
             x = activate(convolution(x))
         x = x.reshape(x.shape[0], -1)
-        for layer in self.hidden:
-            x = activate(layer(x))
+        for layer, norm in zip(self.hidden, self.norms, strict=True):
+            x = layer(x)
+            x = activate(x if norm is None else norm(x))
         return x
 
     def __call__(self, observation: Array) -> Float[Array, "n o"]:
@@ -69,10 +71,11 @@ def build(
                 )
             convolutions.append(Conv3x3(rng, shape[2], channels, scale=gain))
             shape = (shape[0] - 2, shape[1] - 2, channels)
-    hidden = []
+    hidden, norms = [], []
     inputs = math.prod(shape)
     for width in architecture.widths:
         hidden.append(Dense(rng, inputs, width, scale=gain))
+        norms.append(LayerNorm(width) if architecture.layer_norm else None)
         inputs = width
     head = Dense(rng, inputs, outputs, scale=head_scale)
-    return Network(tuple(convolutions), tuple(hidden), head, architecture.activation)
+    return Network(tuple(convolutions), tuple(hidden), tuple(norms), head, architecture.activation)
