@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import gtr
+from gtr.cli import _value
 from gtr.learner.config import LearnerConfig, configure
 from gtr.methods import method, names
 from tests.environments.contract import assert_keeps_promises
@@ -127,7 +128,7 @@ def test_commands_name_what_there_is(page):
             own = {k: int(v) if k in ("anchors", "every") else v for k, v in own.items()}
             for name in chosen:
                 method(name, **own)
-            configure(suite.config, **{k: float(v) for k, v in pairs.items() if k in learner})
+            configure(suite.config, **{k: _value(v) for k, v in pairs.items() if k in learner})
             assert "--out" in options
 
 
@@ -152,7 +153,7 @@ def test_the_suites_budgets_are_as_written():
 
 
 def test_the_search_space_is_as_written():
-    from gtr.study.tune import LEARNER, METHOD, LogUniform
+    from gtr.study.space import LEARNER, METHOD, LogUniform
 
     section = under(ROOT / "docs/evaluation.md", "Tuning equally")
     for name, space in (LEARNER | METHOD).items():

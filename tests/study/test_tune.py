@@ -11,27 +11,28 @@ from gtr.errors import GTRError
 from gtr.learner.config import LearnerConfig
 from gtr.learner.run import train
 from gtr.methods import method, names, numbers
+from gtr.study.arms import CURES, arm
+from gtr.study.space import LEARNER, METHOD, Choice, LogUniform
 from gtr.study.tune import (
     FIRST_SEED,
-    LEARNER,
-    METHOD,
-    Choice,
-    LogUniform,
     Tuned,
-    _score,
+    _seed_scores,
     candidates,
     read_tuned,
+    rounds,
     tune,
     tuning_iterations,
+    tuning_steps,
 )
 from gtr.suites import suite, suites
+from tests.learner.problems import small_suite
 from tests.study.small import SMALL
 
 CONFIG = LearnerConfig()
 
 
 def test_every_method_gets_as_many_and_the_same_draws_of_what_it_shares() -> None:
-    drawn = {name: candidates(name, CONFIG, 9, draw=5) for name in names()}
+    drawn = {name: candidates(arm(name), CONFIG, 9, draw=5) for name in names()}
     for name, settings in drawn.items():
         assert len(settings) == 9
         assert settings[0].method == method(name)
@@ -47,14 +48,17 @@ def test_every_method_gets_as_many_and_the_same_draws_of_what_it_shares() -> Non
 
 
 def test_draws_repeat_and_a_larger_budget_only_adds() -> None:
-    few, many = candidates("gtr", CONFIG, 4, draw=1), candidates("gtr", CONFIG, 12, draw=1)
+    few, many = (
+        candidates(arm("gtr"), CONFIG, 4, draw=1),
+        candidates(arm("gtr"), CONFIG, 12, draw=1),
+    )
     assert many[:4] == few
-    assert candidates("gtr", CONFIG, 4, draw=2)[1:] != few[1:]
+    assert candidates(arm("gtr"), CONFIG, 4, draw=2)[1:] != few[1:]
 
 
 def test_only_epochs_is_static_so_each_method_has_few_programs() -> None:
-    settings = candidates("gtr", CONFIG, 40, draw=0)
-    assert {one.config.epochs for one in settings} == {2, 4, 8}
+    settings = candidates(arm("gtr"), CONFIG, 40, draw=0)
+    assert {one.config.epochs for one in settings} == {4, 8}
     assert {numbers(one.method)["anchors"] for one in settings} == {8}
 
 
@@ -76,6 +80,35 @@ def test_tuning_sees_a_change_and_at_most_its_share() -> None:
     assert tuning_iterations(suite("cartpole-offset")) == 3 * 78
 
 
+def test_rounds_keep_a_third_and_triple_the_seeds() -> None:
+    found = [(one.configurations, list(one.seeds)) for one in rounds(12, 1)]
+    first = FIRST_SEED
+    assert found == [
+        (12, [first]),
+        (4, [first + 1, first + 2]),
+        (2, list(range(first + 3, first + 9))),
+    ]
+    assert [(one.configurations, len(one.seeds)) for one in rounds(1, 3)] == [(1, 3)]
+    assert [(one.configurations, len(one.seeds)) for one in rounds(2, 2)] == [(2, 2)]
+    assert tuning_steps(SMALL, 12, 1) == 32 * 2 * SMALL.phase_steps
+
+
+def test_the_best_survive_and_the_last_round_decides(tmp_path: Path) -> None:
+    path = tune(small_suite(phases=3), ["ppo"], directory=tmp_path, configurations=4, seeds=1)
+    table = pd.read_csv(tmp_path / "configurations.csv")
+    first = pd.read_csv(tmp_path / "runs" / "ppo" / "round-1" / "program-1" / "metrics.csv")
+    assert sorted(table["seeds"]) == [1, 1, 3, 3]
+    alone = pd.concat(
+        map(pd.read_csv, (tmp_path / "runs" / "ppo" / "round-1").glob("*/metrics.csv"))
+    )
+    alone = alone[alone["phase"] > 0].groupby("setting")["return"].mean()
+    kept = table[table["seeds"] == 3]
+    assert set(kept["configuration"]) == set(alone.sort_values().index[-2:])
+    chosen = json.loads(path.read_text())["methods"]["ppo"]["configuration"]
+    assert chosen == kept.loc[kept["score"].idxmax(), "configuration"]
+    assert first["seed"].unique().tolist() == [FIRST_SEED]
+
+
 def test_budgets_are_equal_and_the_choice_is_the_best_and_repeats(tmp_path: Path) -> None:
     options = {"configurations": 3, "seeds": 2, "draw": 4}
     path = tune(SMALL, ["ppo", "spo"], directory=tmp_path / "a", **options)
@@ -83,7 +116,7 @@ def test_budgets_are_equal_and_the_choice_is_the_best_and_repeats(tmp_path: Path
     assert table.groupby("method").size().to_dict() == {"ppo": 3, "spo": 3}
     steps = {}
     for name in ("ppo", "spo"):
-        runs = pd.concat(map(pd.read_csv, (tmp_path / "a" / "runs" / name).glob("*/metrics.csv")))
+        runs = pd.concat(map(pd.read_csv, (tmp_path / "a" / "runs" / name).glob("*/*/metrics.csv")))
         steps[name] = len(runs)
         assert set(runs["seed"]) == {FIRST_SEED, FIRST_SEED + 1}
         assert set(runs["phase"]) == {0, 1}
@@ -103,7 +136,7 @@ def test_budgets_are_equal_and_the_choice_is_the_best_and_repeats(tmp_path: Path
     with pytest.raises(GTRError, match=r"what differs: .*configurations"):
         tune(SMALL, ["ppo", "spo"], directory=tmp_path / "a", configurations=4, seeds=2, draw=4)
     setting = read_tuned(path)["ppo"].setting("ppo", SMALL.config)
-    assert setting == replace(candidates("ppo", SMALL.config, 1, 0)[0], label="ppo")
+    assert setting == replace(candidates(arm("ppo"), SMALL.config, 1, 0)[0], label="ppo")
 
 
 def test_a_configuration_that_blows_up_is_never_chosen(
@@ -120,8 +153,8 @@ def test_a_configuration_that_blows_up_is_never_chosen(
 
     # as many rows as there should be, or no score
     rows = train(SMALL, method("ppo"), seeds=2).metrics
-    assert math.isfinite(_score(rows, SMALL, len(rows)))
-    assert math.isnan(_score(rows[:-1], SMALL, len(rows)))
+    assert all(map(math.isfinite, _seed_scores(rows, SMALL, 2, SMALL.iterations)))
+    assert all(map(math.isnan, _seed_scores(rows[:-1], SMALL, 2, SMALL.iterations)))
 
     wild = replace(SMALL.config, learning_rate=1e30)
     with pytest.raises(GTRError, match="no configuration of ppo was without a NaN"):
@@ -129,6 +162,41 @@ def test_a_configuration_that_blows_up_is_never_chosen(
             SMALL, ["ppo", "spo"], directory=tmp_path / "b", configurations=1, seeds=2, config=wild
         )
     assert not (tmp_path / "b" / "runs" / "spo").exists()
+
+
+@pytest.mark.parametrize("cure", CURES)
+def test_an_arm_is_tuned_with_its_cure(cure: str) -> None:
+    plain = candidates(arm("gtr"), CONFIG, 6, draw=3)
+    cured = candidates(arm(f"gtr+{cure}"), CONFIG, 6, draw=3)
+    assert [one.method for one in cured] == [one.method for one in plain]
+    for one, other in zip(cured, plain, strict=True):
+        assert one.config.learning_rate == other.config.learning_rate
+        assert one.config.network.layer_norm == (cure == "layer-norm")
+        assert one.config.regulariser == (cure if cure in ("l2-init", "c-chain") else "none")
+        if cure == "adam":
+            assert (one.config.adam_b1, one.config.adam_b2) == (0.99, 0.99)
+    strengths = {one.config.regularisation for one in cured}
+    assert len(strengths) == (6 if cure in ("l2-init", "c-chain") else 1)
+
+
+def test_an_arm_that_is_not_to_be_tuned_keeps_its_own_numbers() -> None:
+    fixed = replace(arm("gtr"), tuned=False)
+    drawn = candidates(fixed, CONFIG, 6, draw=3)
+    assert {one.method for one in drawn} == {method("gtr")}
+    assert [one.config for one in drawn] == [
+        one.config for one in candidates(arm("gtr"), CONFIG, 6, draw=3)
+    ]
+    held = replace(arm("gtr"), fixed={"radius": 0.7})
+    drawn = candidates(held, CONFIG, 6, draw=3)
+    assert {numbers(one.method)["radius"] for one in drawn} == {0.7}
+    assert len({numbers(one.method)["stiffness"] for one in drawn}) == 6
+
+
+def test_an_arm_that_is_not_there_is_named() -> None:
+    with pytest.raises(GTRError, match="no cure 'layernorm'; did you mean 'layer-norm'"):
+        arm("gtr+layernorm")
+    with pytest.raises(GTRError, match="no method 'grt'"):
+        arm("grt+adam")
 
 
 def test_a_file_that_tune_did_not_write_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""What takes part in a comparison: a method, and a cure for another cause of being stuck."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gtr.errors import GTRError
+from gtr.learner.config import LearnerConfig, configure
+from gtr.methods import method
+
+CURES = ("layer-norm", "l2-init", "c-chain", "adam")
+"""What an arm's name may have behind its method, as in `gtr+layer-norm`; see docs/cures.md."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A method with what is fixed in it, and a cure.
+
+    Attributes:
+        name: for people, tables and directories.
+        method: name of the method.
+        fixed: numbers of the method that differ from its defaults and are not tuned.
+        cure: one of `CURES`, or None.
+        tuned: whether the method's own numbers are tuned; else they keep their defaults.
+    """
+
+    name: str
+    method: str
+    fixed: Mapping[str, Any]
+    cure: str | None = None
+    tuned: bool = True
+
+    def config(self, config: LearnerConfig) -> LearnerConfig:
+        """A learner's configuration with this arm's cure."""
+        match self.cure:
+            case "layer-norm":
+                return replace(config, network=replace(config.network, layer_norm=True))
+            case "l2-init" | "c-chain":
+                return configure(config, regulariser=self.cure)
+            case "adam":
+                return configure(config, adam_b1=0.99, adam_b2=0.99)
+            case _:
+                return config
+
+
+def arm(name: str) -> Arm:
+    """The arm of this name: a method's name, or one with a cure behind a plus.
+
+    Raises:
+        GTRError: there is no such method or cure.
+    """
+    base, plus, cure = name.partition("+")
+    method(base)
+    if plus and cure not in CURES:
+        close = difflib.get_close_matches(cure, CURES, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise GTRError(f"{name}: there is no cure {cure!r}{hint}; there are {', '.join(CURES)}")
+    return Arm(name, base, {}, cure or None)
