@@ -48,6 +48,7 @@ def main() -> None:
                 "train": _train,
                 "compare": _compare,
                 "tune": _tune,
+                "study": _study,
                 "report": _report,
             },
             prog="gtr",
@@ -154,8 +155,9 @@ def _compare(
     Args:
         suite: what to train on; `gtr suites` lists them.
         out: where to keep the runs and report.html; the same command continues.
-        methods: what to compare; beside them an oracle that begins anew at every change and a
-            random policy are trained, which are the 1 and the 0 of the scores.
+        methods: what to compare; a cure may follow, as in `gtr+layer-norm`. Beside them an oracle
+            that begins anew at every change and a random policy are trained, which are the 1 and
+            the 0 of the scores.
         seeds: how many runs of each, with seeds 0, 1, ...; a claim needs 10.
         size: `cpu` for minutes on two cores, `full` for a GPU.
         workers: how many methods to train at a time, each in its own process with its share of the
@@ -193,7 +195,7 @@ def _tune(
     out: _Out,
     methods: _Methods = ("ppo", "gtr"),
     configurations: Annotated[int, arg(metavar="N")] = 12,
-    seeds: Annotated[int, arg(metavar="N")] = 3,
+    seeds: Annotated[int, arg(metavar="N")] = 1,
     size: _Size = "cpu",
     draw: Annotated[int, arg(metavar="SEED")] = 0,
     set: _Set = (),
@@ -205,20 +207,21 @@ def _tune(
     Args:
         suite: what to tune on; `gtr suites` lists them.
         out: where to keep tuned.json, for `gtr compare --settings`; the same command continues.
-        methods: what to tune; `gtr methods` lists them.
+        methods: what to tune; `gtr methods` lists them. A cure may follow, as in `ppo+layer-norm`.
         configurations: how many for each method, its defaults among them.
-        seeds: how many runs of each; no comparison uses these seeds.
+        seeds: how many runs of each before a third is kept and trained on twice as many more, and
+            so on; no comparison uses these seeds.
         size: `cpu` for minutes on two cores, `full` for a GPU.
         draw: seed of the random configurations.
         set: numbers of the learner that all configurations begin with.
     """
     from gtr.progress import Display
-    from gtr.study.tune import read_tuned, tune, tuning_iterations
+    from gtr.study.tune import read_tuned, tune, tuning_steps
 
     problem = _problem(suite, size)
     problem = replace(problem, config=_shared(problem, set, only=True))
-    steps = tuning_iterations(problem) * problem.phase_steps // problem.phase_iterations
-    with Display(len(methods) * max(configurations, 1) * max(seeds, 1) * steps) as display:
+    steps = tuning_steps(problem, max(configurations, 1), max(seeds, 1))
+    with Display(len(methods) * steps) as display:
         path = tune(
             problem,
             methods,
@@ -236,6 +239,32 @@ def _tune(
     _print(table)
     print(f"\nall scores  {out / 'configurations.csv'}\ntuned       {path}")
     print(f"now         gtr compare {suite} --settings {shlex.quote(str(path))} --out ...")
+
+
+def _study(
+    name: Positional[Annotated[str, arg(metavar="STUDY")]],
+    *,
+    out: _Out,
+    size: Annotated[str, arg(metavar="smoke|cpu|full")] = "cpu",
+) -> None:
+    """Run a whole study: many methods on many suites, tuned, compared and explained on one page.
+
+    For example: gtr study transitions --size smoke --out runs/study
+
+    Args:
+        name: `transitions`: does GTR help in changing worlds, and why?
+        out: where to keep it; the same command continues.
+        size: `smoke` for minutes and a first look, `cpu` for hours on two cores, `full` for a GPU.
+    """
+    if name != "transitions":
+        raise GTRError(f"there is no study {name!r}; there is transitions")
+    from gtr.progress import Display
+    from gtr.study.transitions import extent, steps, study
+
+    chosen = extent(size)
+    with Display(steps(chosen)) as display:
+        page = study(chosen, directory=out, command=_command(), progress=display)
+    print(f"\nstudy  {page}")
 
 
 def _report(directory: Positional[Annotated[Path, arg(metavar="DIR")]]) -> None:
@@ -274,10 +303,12 @@ def _settings(
     from gtr.learner.config import configure
     from gtr.learner.run import Setting
     from gtr.methods import method, numbers
+    from gtr.study.arms import arm
     from gtr.study.tune import Tuned, read_tuned
 
     learner, own = _assignments(assigned)
-    known = {name: numbers(method(name)) for name in names}
+    arms = {name: arm(name) for name in names}
+    known = {name: numbers(method(one.method)) for name, one in arms.items()}
     if strict:
         for name in own:
             if not any(name in one for one in known.values()):
@@ -289,8 +320,9 @@ def _settings(
             raise GTRError(f"{file} has no settings for {name!r}; tune it too, or leave it out")
         found = tuned.get(name, Tuned({}, {}))
         mine = {key: value for key, value in own.items() if key in known[name]}
-        chosen = method(name, **{**found.numbers, **mine})
-        config = configure(problem.config, **{**found.learner, **learner})
+        chosen = method(arms[name].method, **{**found.numbers, **mine})
+        cured = arms[name].config(problem.config)
+        config = configure(cured, **{**found.learner, **learner})
         settings.append(Setting(chosen, config, name))
     return settings
 

@@ -29,6 +29,7 @@ from gtr.objective import (
     Recent,
     Stale,
     Unclipped,
+    defaults,
     validate,
 )
 
@@ -127,37 +128,43 @@ _ENTRIES = {
             "our reading of the abstract of arXiv:2603.03955",
         ),
         _Entry(
-            Method("gtr", Clip(), penalty=Gaussian(), anchor=Recent()),
+            Method("gtr", Clip(defaults.CLIP), penalty=Gaussian(), anchor=Recent()),
             "clip and bounded Gaussian penalty to a mixture of recent policies",
             _GTR,
         ),
         _Entry(
-            Method("gtr-bump", Clip(), penalty=Bump(), anchor=Recent()),
+            Method("gtr-bump", Clip(defaults.CLIP), penalty=Bump(), anchor=Recent()),
             "as gtr, with a penalty whose value itself returns to 0",
             _GTR,
         ),
         _Entry(
-            Method("gtr-gate", Clip(), gate=Gate(), anchor=Recent()),
+            Method("gtr-gate", Clip(defaults.CLIP), gate=Gate(), anchor=Recent()),
             "as gtr, with the kernel as a weight on the surrogate in place of the penalty",
             f"{_GTR}; GIPO, arXiv:2603.03955",
         ),
         _Entry(
-            Method("gtr-one-anchor", Clip(), penalty=Gaussian(), anchor=Stale()),
+            Method("gtr-one-anchor", Clip(defaults.CLIP), penalty=Gaussian(), anchor=Stale()),
             "as gtr, with one old snapshot in place of the mixture",
             f"ablation of {_GTR}",
         ),
         _Entry(
-            Method("gtr-behaviour", Clip(), penalty=Gaussian(), anchor=Behaviour()),
+            Method("gtr-behaviour", Clip(defaults.CLIP), penalty=Gaussian(), anchor=Behaviour()),
             "as gtr, with the behaviour policy alone in place of the mixture",
             f"ablation of {_GTR}",
         ),
         _Entry(
-            Method("gtr-exact", Clip(), penalty=Gaussian(), anchor=Recent(), divergence="exact"),
+            Method(
+                "gtr-exact",
+                Clip(defaults.CLIP),
+                penalty=Gaussian(),
+                anchor=Recent(),
+                divergence="exact",
+            ),
             "as gtr, with the exact KL of each state in place of the sampled log-ratio",
             f"ablation of {_GTR}",
         ),
         _Entry(
-            Method("gtr-monotone", Clip(), penalty=Quadratic(), anchor=Recent()),
+            Method("gtr-monotone", Clip(defaults.CLIP), penalty=Quadratic(), anchor=Recent()),
             "as gtr, with a monotone quadratic penalty of the same curvature",
             f"ablation of {_GTR}",
         ),

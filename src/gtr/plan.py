@@ -14,6 +14,7 @@ _KINDS = {
     "comparison.json": "comparison",
     "config.json": "training",
     "tuning.json": "tuning",
+    "study.json": "study",
 }
 
 

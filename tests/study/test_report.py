@@ -1,7 +1,4 @@
 import json
-import shutil
-import subprocess
-from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from gtr.study.records import read_directory
 from gtr.study.report import write_report
 from gtr.study.results import evaluate, headline
 from gtr.study.table import score_table
+from tests.study.pages import Page, is_drawn, screenshot
 from tests.study.synthetic import (
     known_arms,
     step_curve,
@@ -33,36 +31,6 @@ FIGURES = {
     "movement",
     "health",
 }
-
-
-class Page(HTMLParser):
-    """What a browser would load, which identifiers there are, and the text."""
-
-    def __init__(self, page: Path) -> None:
-        super().__init__()
-        self.loads: list[str] = []
-        self.ids: list[str] = []
-        self.tags: list[str] = []
-        self.text = ""
-        self.feed(page.read_text())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        for name, value in attrs:
-            if name in ("src", "href", "xlink:href", "srcset", "data", "action"):
-                self.loads.append(value or "")
-            if name == "id":
-                self.ids.append(value or "")
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def is_drawn(path: Path) -> bool:
-    """Whether an image shows more than an empty page."""
-    pixels = imread(path)[..., :3]
-    coloured = np.ptp(pixels, axis=-1) > 0.2
-    return bool(coloured.mean() > 0.0005)
 
 
 def arms_of(seeds: range, gain: float, shift: int = 0) -> dict[str, pd.DataFrame]:
@@ -258,21 +226,6 @@ def test_the_terminal_shows_the_numbers_of_the_page(known):
 
 
 def test_a_browser_shows_the_report(written, tmp_path):
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium is installed, and pip has none; the rest of the report is tested")
-    page = written / "report.html"
-    image = tmp_path / "screen.png"
-    subprocess.run(
-        [
-            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
-            *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
-            *("--disable-sync", f"--user-data-dir={tmp_path / 'browser'}", "--hide-scrollbars"),
-            *("--window-size=1200,1600", f"--screenshot={image}", page.as_uri()),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
+    image = screenshot(written / "report.html", tmp_path)
     assert imread(image).shape[:2] == (1600, 1200)
     assert is_drawn(image)

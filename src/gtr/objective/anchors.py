@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from array_api_compat import array_namespace
 
+from gtr.objective import defaults
 from gtr.objective.numerics import Array, Number
 
 
@@ -72,9 +73,9 @@ class Recent:
         decay: ratio of an anchor's weight to that of the next newer one.
     """
 
-    count: int = 8
-    every: int = 2
-    decay: Number = 0.7
+    count: int = defaults.COUNT
+    every: int = defaults.EVERY
+    decay: Number = defaults.DECAY
 
     def weights(self) -> Array:
         """The mixture, newest first: (count,), proportional to decay^age and summing to 1.

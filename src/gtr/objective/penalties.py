@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from array_api_compat import array_namespace
 
+from gtr.objective import defaults
 from gtr.objective.numerics import (
     LIMIT,
     LOG_DENSITY_CAP,
@@ -109,8 +110,8 @@ class Gaussian:
             where the divergences are of those). `math.inf` gives `Quadratic`.
     """
 
-    stiffness: Number = 0.4
-    radius: Number = 0.5
+    stiffness: Number = defaults.STIFFNESS
+    radius: Number = defaults.RADIUS
 
     def __call__(self, divergences: Array, weights: Array) -> Array:
         """The penalty of each sample; see the module for shapes."""
@@ -138,8 +139,8 @@ class Bump:
         radius: as in `Gaussian`, in nats of log-ratio.
     """
 
-    stiffness: Number = 0.4
-    radius: Number = 0.5
+    stiffness: Number = defaults.STIFFNESS
+    radius: Number = defaults.RADIUS
 
     def __call__(self, divergences: Array, weights: Array) -> Array:
         """The penalty of each sample; see the module for shapes."""
@@ -164,7 +165,7 @@ class Quadratic:
         stiffness: the coefficient, which is also the curvature at the anchor.
     """
 
-    stiffness: Number = 0.4
+    stiffness: Number = defaults.STIFFNESS
 
     def __call__(self, divergences: Array, weights: Array) -> Array:
         """The penalty of each sample; see the module for shapes."""
@@ -184,7 +185,7 @@ class Gate:
         radius: as in `Gaussian`, in nats of log-ratio. `math.inf` leaves the surrogate as it is.
     """  # noqa: D205
 
-    radius: Number = 0.5
+    radius: Number = defaults.RADIUS
 
     def __call__(self, divergences: Array, weights: Array) -> Array:
         """The factor on each sample's surrogate, (...), in [0, 1] and constant to gradients."""

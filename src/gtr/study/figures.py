@@ -15,11 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from gtr.study.drawing import WIDTH, as_steps, dots, finite, folded, label_rows, mark, whisker
 from gtr.study.records import ORACLE, RANDOM
 from gtr.study.results import Results
-from gtr.study.scores import BINS, binned, with_positions
-from gtr.study.statistics import Estimate, iqm_curve, performance_profile
-from gtr.study.style import FAINT, GRID, INK, PAPER, STRIPE, STYLE, Look
+from gtr.study.scores import binned
+from gtr.study.statistics import iqm_curve, performance_profile
+from gtr.study.style import FAINT, GRID, INK, STRIPE, STYLE, Look
 from gtr.study.wording import LABELS, share
 
 HEALTH = (
@@ -33,7 +34,6 @@ HEALTH = (
 )
 MOVEMENT = ("path_length", "net_displacement", "directional_efficiency", "step_cosine")
 
-_WIDTH = 10.5
 _CROWD = 4
 """With more methods than this, runs get a panel for each, and shared panels no intervals."""
 
@@ -48,7 +48,7 @@ def learning_curves(results: Results) -> Figure:
         crowded = len(names) > _CROWD
         columns = 3
         rows = -(-len(names) // columns) if crowded else 0
-        figure = Figure(figsize=(_WIDTH, 4.4 + 2.1 * rows), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 4.4 + 2.1 * rows), layout="constrained")
         grid = figure.add_gridspec(1 + rows, columns, height_ratios=[2.0] + [1.0] * rows)
         top = figure.add_subplot(grid[0, :])
         curves = {name: _curve(results, name, "return") for name in [*names, ORACLE, RANDOM]}
@@ -86,15 +86,11 @@ def normalised_scores(results: Results) -> Figure | None:
         figure, axes = _rows(names, look)
         for row, name in enumerate(names):
             runs = results.of(name, results.metric).to_numpy()
-            # A fixed ripple keeps runs of equal score apart.
-            ripple = 0.16 * np.sin(2.4 * np.arange(len(runs)))
-            axes.plot(
-                runs, row + ripple, "o", ms=4, mew=0, alpha=0.35, color=look.colour(name), zorder=2
-            )
-            _whisker(axes, row, results.estimates[name][results.metric], look, name)
+            dots(axes, row, runs, look.colour(name))
+            whisker(axes, row, results.estimates[name][results.metric], look, name)
         if results.metric == "normalised":
-            _mark(axes, 0.0, "random", FAINT)
-            _mark(axes, 1.0, "oracle", INK)
+            mark(axes, 0.0, "random", FAINT)
+            mark(axes, 1.0, "oracle", INK)
         axes.set_xlabel(f"{LABELS[results.metric]} (interquartile mean, 95% interval; every run)")
         return figure
 
@@ -108,8 +104,8 @@ def improvement(results: Results) -> Figure | None:
         look = Look(results.comparison.methods)
         figure, axes = _rows(names, look)
         for row, name in enumerate(names):
-            _whisker(axes, row, results.improvement[name], look, name)
-        _mark(axes, 0.5, "even", INK)
+            whisker(axes, row, results.improvement[name], look, name)
+        mark(axes, 0.5, "even", INK)
         axes.set_xlim(-0.02, 1.02)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: share(x)))
         axes.set_xlabel(f"chance that a run scores higher than a run of {results.reference}")
@@ -128,18 +124,17 @@ def adaptation_time(results: Results) -> Figure | None:
         return None
     with mpl.rc_context(STYLE):
         look = Look(results.comparison.methods)
-        figure = Figure(figsize=(_WIDTH, _height(names)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, _height(names)), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[2.2, 1], sharey=True)
-        _label_rows(left, names, look)
+        label_rows(left, names, look)
         for row, name in enumerate(names):
             runs = results.of(name, "adaptation_time").to_numpy()
-            ripple = 0.16 * np.sin(2.4 * np.arange(len(runs)))
-            left.plot(runs, row + ripple, "o", ms=4, mew=0, alpha=0.35, color=look.colour(name))
-            _whisker(left, row, results.estimates[name]["adaptation_time"], look, name)
-            _whisker(right, row, results.estimates[name]["adaptation_censored"], look, name)
+            dots(left, row, runs, look.colour(name))
+            whisker(left, row, results.estimates[name]["adaptation_time"], look, name)
+            whisker(right, row, results.estimates[name]["adaptation_censored"], look, name)
         left.set_xlim(0, results.comparison.phase_steps * 1.04)
-        _mark(left, results.comparison.phase_steps, "next change", FAINT)
-        left.xaxis.set_major_formatter(FuncFormatter(_steps))
+        mark(left, results.comparison.phase_steps, "next change", FAINT)
+        left.xaxis.set_major_formatter(FuncFormatter(as_steps))
         left.set_xlabel("steps from a change to 80% of the way to the oracle")
         right.set_xlim(-0.04, 1.04)
         right.xaxis.set_major_formatter(FuncFormatter(lambda x, _: share(x)))
@@ -161,7 +156,7 @@ def profile(results: Results) -> Figure | None:
         high = max(float(s.max()) for s in scores.values())
         margin = 0.06 * (high - low) or 0.06 * max(abs(high), 1.0)
         thresholds = np.linspace(low - margin, high + margin, 201)
-        figure = Figure(figsize=(_WIDTH, 3.8), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 3.8), layout="constrained")
         axes = figure.subplots()
         for name in names:
             middle, lower, upper = performance_profile(scores[name], thresholds)
@@ -188,7 +183,7 @@ def movement(results: Results) -> Figure | None:
     """
     arms = results.comparison.arms
     return _panels(
-        results, MOVEMENT, lambda name, column: _folded(arms[name].metrics, column), fold=True
+        results, MOVEMENT, lambda name, column: folded(arms[name].metrics, column), fold=True
     )
 
 
@@ -206,26 +201,7 @@ def _curve(results: Results, name: str, column: str) -> pd.DataFrame:
     metrics = results.comparison.arms[name].metrics
     if not np.isfinite(metrics[column]).any():
         return pd.DataFrame()
-    return _finite(binned(metrics, column))
-
-
-def _folded(metrics: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Mean over phases at each twentieth of a phase, per seed."""
-    if not np.isfinite(metrics[column]).any():
-        return pd.DataFrame()
-    placed = with_positions(metrics)
-    if placed["phase"].max() > 0:
-        placed = placed[placed["phase"] > 0]
-    width = placed["length"].max() / min(BINS, placed.groupby(["seed", "phase"]).size().max())
-    step = np.ceil(placed["elapsed"] / width - 1e-9) * width
-    table = placed.assign(at=step).groupby(["seed", "phase", "at"])[column].mean()
-    table = table.groupby(["seed", "at"]).mean().unstack("at")
-    table.columns = pd.MultiIndex.from_product([[0], table.columns], names=["phase", "step"])
-    return _finite(table)
-
-
-def _finite(table: pd.DataFrame) -> pd.DataFrame:
-    return table.where(np.isfinite(table)).dropna(axis="columns", how="all")
+    return finite(binned(metrics, column))
 
 
 def _draw(
@@ -291,7 +267,7 @@ def _frame_phases(axes: Axes, results: Results, ticks: bool) -> None:
     axes.grid(axis="y")
     axes.set_axisbelow(True)
     axes.xaxis.set_major_locator(MaxNLocator(8 if ticks else 4, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(_steps))
+    axes.xaxis.set_major_formatter(FuncFormatter(as_steps))
     if ticks:
         axes.set_xlabel("environment steps")
 
@@ -313,7 +289,7 @@ def _panels(
     with mpl.rc_context(STYLE):
         look = Look(results.comparison.methods)
         rows, crowded = -(-len(shown) // 2), len(names) > _CROWD
-        figure = Figure(figsize=(_WIDTH, 0.6 + 2.15 * rows), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 0.6 + 2.15 * rows), layout="constrained")
         for place, column in enumerate(shown):
             axes = figure.add_subplot(rows, 2, place + 1)
             for name, table in curves[column].items():
@@ -324,7 +300,7 @@ def _panels(
                 axes.margins(y=0.06)
                 axes.grid(axis="y")
                 axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-                axes.xaxis.set_major_formatter(FuncFormatter(_steps))
+                axes.xaxis.set_major_formatter(FuncFormatter(as_steps))
             else:
                 _frame_phases(axes, results, ticks=False)
             if place >= len(shown) - 2:
@@ -356,49 +332,7 @@ def _height(names: Sequence[str]) -> float:
 
 
 def _rows(names: Sequence[str], look: Look) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_WIDTH, _height(names)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, _height(names)), layout="constrained")
     axes = figure.subplots()
-    _label_rows(axes, names, look)
+    label_rows(axes, names, look)
     return figure, axes
-
-
-def _label_rows(axes: Axes, names: Sequence[str], look: Look) -> None:
-    axes.set_yticks(range(len(names)), names)
-    for label, name in zip(axes.get_yticklabels(), names, strict=True):
-        label.set_color(look.colour(name))
-        label.set_fontweight("bold")
-    axes.set_ylim(len(names) - 0.5, -0.75)
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x")
-    axes.set_axisbelow(True)
-
-
-def _whisker(axes: Axes, row: int, estimate: Estimate, look: Look, name: str) -> None:
-    colour = look.colour(name)
-    if estimate.low is not None and estimate.high is not None:
-        axes.plot([estimate.low, estimate.high], [row, row], color=colour, lw=2.6, zorder=4)
-    axes.plot(
-        estimate.value, row, look.marker(name), ms=8.5, color=colour, mec=PAPER, mew=1, zorder=5
-    )
-
-
-def _mark(axes: Axes, at: float, label: str, colour: str) -> None:
-    axes.axvline(at, color=colour, lw=1, ls=(0, (4, 2)), zorder=1)
-    axes.annotate(
-        label,
-        (at, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(3, -2),
-        textcoords="offset points",
-        va="top",
-        color=colour,
-        fontsize=8.5,
-    )
-
-
-def _steps(value: float, _: int) -> str:
-    for size, suffix in ((1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:g}{suffix}"
-    return f"{value:g}"

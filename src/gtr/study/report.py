@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from gtr.errors import GTRError
 from gtr.files import write_whole
-from gtr.study import figures
+from gtr.study import figures, html
 from gtr.study.records import ORACLE, RANDOM, read_directory
 from gtr.study.results import Results, as_json, evaluate, headline
 from gtr.study.style import as_png, as_svg
@@ -125,37 +125,27 @@ def _page(results: Results, sections: dict[str, str]) -> str:
     comparison = results.comparison
     title = " ".join(filter(None, (comparison.suite, comparison.size)))
     kind = "Training on" if comparison.single else "Comparison on"
-    body = [f"<header><p class=kind>{kind}</p><h1>{escape(title)}</h1>{_facts(results)}</header>"]
-    body.append(_answer(results))
+    body = [html.header(kind, title, _facts(results)), _answer(results)]
     table = "" if comparison.single or results.scores.empty else _table(results)
     for name, heading, caption, _ in _FIGURES:
         if name not in sections:
             continue
         inner = table if name == "scores" else ""
-        body.append(
-            f"<section id={name}><h2>{escape(heading)}</h2>{inner}<figure>"
-            f'<div role=img aria-label="{escape(heading)}">{sections[name]}</div>'
-            f"<figcaption>{escape(caption)}</figcaption></figure></section>"
-        )
+        drawn = html.figure(heading, sections[name], caption)
+        body.append(html.section(name, heading, inner, drawn))
     body.append(_provenance(results))
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)} – GTR report</title><style>{_CSS}</style></head>"
-        f"<body><main>{''.join(body)}</main></body></html>\n"
-    )
+    return html.document(f"{title} – GTR report", body)
 
 
-def _facts(results: Results) -> str:
+def _facts(results: Results) -> list[str]:
     comparison = results.comparison
     seeds = len(comparison.seeds)
-    facts = [
+    return [
         ", ".join(comparison.methods),
         f"{seeds} seed{'s' * (seeds != 1)}",
         f"{comparison.phases} phase{'s' * (comparison.phases != 1)} of "
         f"{comparison.phase_steps:,} steps",
     ]
-    return f"<p class=facts>{' · '.join(escape(fact) for fact in facts)}</p>"
 
 
 def _answer(results: Results) -> str:
@@ -229,11 +219,6 @@ def _table(results: Results) -> str:
 
 def _provenance(results: Results) -> str:
     comparison = results.comparison
-    rerun = (
-        f"<p>Run it again with</p><pre>{escape(comparison.command)}</pre>"
-        if comparison.command
-        else "<p>The command was not recorded.</p>"
-    )
     versions = ", ".join(f"{name} {version}" for name, version in comparison.versions.items())
     seeds = ", ".join(map(str, comparison.seeds))
     configurations = "".join(
@@ -241,51 +226,11 @@ def _provenance(results: Results) -> str:
         f"{escape(json.dumps(arm.config, indent=2))}</pre></details>"
         for name, arm in comparison.arms.items()
     )
-    return (
-        f"<section id=provenance><h2>Configuration</h2>{rerun}"
-        f"<p>Seeds {escape(seeds)}.{' Versions: ' + escape(versions) + '.' if versions else ''}"
-        f"</p>{configurations}</section>"
+    told = f"Seeds {seeds}.{f' Versions: {versions}.' if versions else ''}"
+    return html.section(
+        "provenance",
+        "Configuration",
+        html.rerun(comparison.command),
+        f"<p>{escape(told)}</p>",
+        configurations,
     )
-
-
-_CSS = """
-:root{color-scheme:light dark;--ink:#1f2430;--faint:#6c7482;--grid:#dfe3e9;--stripe:#f4f6f9;
---paper:#fefefe;--good:#00734f;--bad:#b3402a}
-@media(prefers-color-scheme:dark){:root{--ink:#e4e7ec;--faint:#98a1b0;--grid:#353b47;
---stripe:#1f242d;--paper:#171a21;--good:#4cc38a;--bad:#ff8a6b}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);
-font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-main{max-width:64rem;margin:0 auto;padding:2.5rem 1.25rem 4rem}
-h1{font-size:2rem;line-height:1.2;margin:0}
-h2{font-size:1.25rem;margin:3rem 0 .75rem}
-.kind{margin:0;color:var(--faint);font-size:.9rem}
-.facts{margin:.4rem 0 0;color:var(--faint)}
-.answer{margin-top:1.75rem;padding:1.25rem 1.5rem;border:1px solid var(--grid);
-border-radius:10px;background:var(--stripe)}
-.headline{font-size:1.2rem;font-weight:600;margin:0}
-.verdicts{margin-top:.75rem}
-.verdicts td.word{text-align:left;font-weight:600;white-space:nowrap}
-th[scope=row]{white-space:nowrap}
-.verdicts thead th:nth-child(2){text-align:left}
-.better .word{color:var(--good)}
-.worse .word{color:var(--bad)}
-.open .word{color:var(--faint)}
-.notes{margin:.9rem 0 0;padding-left:1.1rem;font-size:.9rem}
-figure{margin:0}
-figure svg{display:block;width:100%;height:auto}
-figcaption,.key{color:var(--faint);font-size:.9rem;margin:.5rem 0 0;max-width:54rem}
-.wide{overflow-x:auto;margin-bottom:.5rem}
-.key{margin-bottom:1.5rem}
-table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
-th,td{padding:.45rem .6rem;text-align:right;border-bottom:1px solid var(--grid);
-vertical-align:top}
-th:first-child{text-align:left}
-thead th{font-weight:600;color:var(--faint);vertical-align:bottom;line-height:1.25}
-td small{display:block;color:var(--faint);white-space:nowrap}
-.special th,.special td{color:var(--faint);font-weight:400}
-pre{overflow-x:auto;padding:.8rem 1rem;border:1px solid var(--grid);border-radius:8px;
-background:var(--stripe);font-size:.85rem}
-summary{cursor:pointer;padding:.25rem 0}
-@media print{main{max-width:none}section{break-inside:avoid}}
-"""

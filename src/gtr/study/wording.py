@@ -1,6 +1,7 @@
 """How numbers, methods and measurements are written, in every place alike."""
 
 import math
+from collections.abc import Sequence
 
 from gtr.study.statistics import Estimate
 
@@ -66,6 +67,16 @@ def share(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     return f"{100 * value:.0f}%"
+
+
+def count(number: int, what: str) -> str:
+    """A number of things, such as `1 seed` or `10 seeds`."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence, such as `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def _decimals(values: list[float]) -> int:

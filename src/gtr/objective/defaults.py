@@ -1,0 +1,25 @@
+"""GTR's own numbers: what they are without tuning, and why. All defaults are read from here.
+
+They are the study's choice (`gtr study transitions`; docs/designs.md is the log of what was tried),
+the same for every suite, and no number of the paper's, which we have not seen.
+
+CLIP is wider than PPO's customary .2. The pull towards recent policies holds small, noisy steps, so
+the clip need not, and samples with strong advantages may move further in one batch. On
+cartpole-offset PPO loses with a wider clip, and GTR gains.
+
+STIFFNESS and RADIUS make the strongest pull stiffness * radius * e^(-1/2) = .06, in units of a
+standardised advantage: noise is held, and a sample with an advantage of a tenth of a standard
+deviation is not. Half the stiffness or twice the radius did as well within the doubt; four times
+the stiffness did worse. The radius is a change of an action's probability by half.
+
+COUNT anchors, EVERY so many iterations apart, with weights that fall by DECAY: the mixture looks
+back 14 iterations, with a third of its weight on the policy that collected the batch. One pass over
+a batch asks all of them, so their number is free.
+"""
+
+CLIP = 0.5
+STIFFNESS = 0.25
+RADIUS = 0.4
+COUNT = 8
+EVERY = 2
+DECAY = 0.7
