@@ -22,7 +22,6 @@ from gtr.study.tune import read_tuned, tune, tuning_iterations, tuning_steps
 from gtr.study.workers import ArmProgress
 from gtr.suites import Suite
 
-
 # A setting without a score stays in the table, so that the page can say that there is none.
 _NO_SCORE = pd.DataFrame({"seed": [GRID_SEED], "metric": ["later_return"], "value": [math.nan]})
 
