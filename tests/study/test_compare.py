@@ -79,6 +79,13 @@ def test_only_what_is_missing_is_trained_again(copy: Path, finished: Path) -> No
         assert (copy / at).read_bytes() == (finished / at).read_bytes()
 
 
+def test_a_finished_comparison_without_its_runs_is_left_as_it_is(copy: Path) -> None:
+    shutil.rmtree(copy / "runs")
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    assert again(directory=copy) == copy / "report.html"
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
 def test_another_comparison_is_refused_and_the_first_kept(copy: Path) -> None:
     before = (copy / "comparison.json").read_bytes()
     with pytest.raises(GTRError, match=r"what differs: seeds"):

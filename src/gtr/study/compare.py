@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gtr.errors import GTRError
+from gtr.files import read_json
 from gtr.learner.config import LearnerConfig, check
 from gtr.learner.run import Setting, describe, seed_list
 from gtr.methods import method
@@ -80,6 +81,11 @@ def compare(
         directory / "comparison.json",
         described | {"methods": [one.label for one in learners], "command": command},
     )
+    page = directory / "report.html"
+    # The runs, which are large, need not have come along with what was found.
+    if page.exists() and not (directory / "runs").exists():
+        if read_json(directory / "results.json").get("finished") is True:
+            return page
     tasks = [
         Task(
             arm.label,

@@ -157,6 +157,10 @@ def tune(
     plan |= {"methods": names, "configurations": configurations, "draw": draw}
     plan |= {"space": described(), "command": command}
     claim(directory / "tuning.json", plan)
+    path = directory / "tuned.json"
+    # Written last: the runs, which are large, need not have come along.
+    if path.exists():
+        return path
     tables = {}
     for name in names:
         halving = _Halving(suite, name, drawn[name], directory / "runs" / name, progress)
@@ -171,7 +175,6 @@ def tune(
     }
     document["versions"], document["command"] = plan["versions"], command
     document["methods"] = {name: _choice(drawn[name], tables[name]) for name in names}
-    path = directory / "tuned.json"
     write_whole(path, (json.dumps(document, indent=2) + "\n").encode())
     return path
 
