@@ -38,20 +38,20 @@ TABLE = {
     "cim": Method(
         "cim", Unclipped(), Gaussian(2.0, 1.0), anchor=Behaviour(), divergence="probability"
     ),
-    "gipo": Method("gipo", Unclipped(), gate=Gate(0.5), anchor=Behaviour()),
-    "gtr": Method("gtr", Clip(0.2), Gaussian(0.4, 0.5), anchor=Recent(8, 2, 0.7)),
-    "gtr-bump": Method("gtr-bump", Clip(0.2), Bump(0.4, 0.5), anchor=Recent(8, 2, 0.7)),
-    "gtr-gate": Method("gtr-gate", Clip(0.2), gate=Gate(0.5), anchor=Recent(8, 2, 0.7)),
-    "gtr-one-anchor": Method("gtr-one-anchor", Clip(0.2), Gaussian(0.4, 0.5), anchor=Stale(4)),
-    "gtr-behaviour": Method("gtr-behaviour", Clip(0.2), Gaussian(0.4, 0.5), anchor=Behaviour()),
+    "gipo": Method("gipo", Unclipped(), gate=Gate(0.4), anchor=Behaviour()),
+    "gtr": Method("gtr", Clip(0.2), Gaussian(0.25, 0.4), anchor=Recent(8, 2, 0.7)),
+    "gtr-bump": Method("gtr-bump", Clip(0.2), Bump(0.25, 0.4), anchor=Recent(8, 2, 0.7)),
+    "gtr-gate": Method("gtr-gate", Clip(0.2), gate=Gate(0.4), anchor=Recent(8, 2, 0.7)),
+    "gtr-one-anchor": Method("gtr-one-anchor", Clip(0.2), Gaussian(0.25, 0.4), anchor=Stale(4)),
+    "gtr-behaviour": Method("gtr-behaviour", Clip(0.2), Gaussian(0.25, 0.4), anchor=Behaviour()),
     "gtr-exact": Method(
         "gtr-exact",
         Clip(0.2),
-        Gaussian(0.4, 0.5),
+        Gaussian(0.25, 0.4),
         anchor=Recent(8, 2, 0.7),
         divergence="exact",
     ),
-    "gtr-monotone": Method("gtr-monotone", Clip(0.2), Quadratic(0.4), anchor=Recent(8, 2, 0.7)),
+    "gtr-monotone": Method("gtr-monotone", Clip(0.2), Quadratic(0.25), anchor=Recent(8, 2, 0.7)),
 }
 
 

@@ -67,6 +67,7 @@ DESIGNS = {
     "ppo, clip .5": Design(method("ppo", clip=0.5)),
     "spo": Design(method("spo", clip=0.3)),
     "first reading": Design(_gtr(clip=0.2, stiffness=0.4, radius=0.5)),
+    "gtr's defaults": Design(method("gtr")),
     "wide clip": Design(_gtr()),
     "wide clip, softer": Design(_gtr(stiffness=0.12)),
     "wide clip, wider radius": Design(_gtr(radius=0.8)),
@@ -82,4 +83,5 @@ DESIGNS = {
     "bump": Design(method("gtr-bump", clip=0.5, stiffness=0.25, radius=0.8)),
     "gate": Design(method("gtr-gate", clip=0.5, radius=0.4)),
     "monotone": Design(method("gtr-monotone", clip=0.5, stiffness=0.12)),
+    "exact divergence": Design(method("gtr-exact", clip=0.5, stiffness=0.25, radius=0.4)),
 }

@@ -34,7 +34,7 @@ GIVEN = {
     "acrobot-offset": ((1e-3, 3e-3), (0.01, 0.04), 3, "running"),
     "corner-switch": ((1e-3, 3e-3), (0.03, 0.08), 4, "running"),
     "mountaincar-offset": ((1e-3, 3e-3), (0.0, 0.01), 3, "batch"),
-    "minatar-permute": ((1e-3, 3e-3), (0.01, 0.03), 2, "batch"),
+    "minatar-permute": ((2e-3, 3e-3), (0.03, 0.06), 2, "running"),
 }
 
 
@@ -89,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suites", nargs="+", default=list(GIVEN), choices=list(GIVEN))
     parser.add_argument("--designs", nargs="+", default=list(DESIGNS), choices=list(DESIGNS))
-    parser.add_argument("--seeds", type=int, default=12)
+    parser.add_argument("--seeds", type=int, default=8)
     asked = parser.parse_args()
     known = []
     if OUTCOMES.exists():

@@ -9,9 +9,9 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from gtr.objective import Bump, Gaussian, Quadratic, half_square
+from gtr.objective import Bump, Gaussian, Quadratic, defaults, half_square
 
-STIFFNESS, RADIUS = 0.4, 0.5
+STIFFNESS, RADIUS = defaults.STIFFNESS, defaults.RADIUS
 
 # Okabe and Ito's colours, and a line style each, so that colour is not needed to tell them apart.
 PENALTIES = (

@@ -265,7 +265,7 @@ def test_gipo_is_the_unclipped_surrogate_under_a_gaussian_of_the_log_ratio(libra
     x = log_prob - behaviour
     np.testing.assert_allclose(
         library.value(GIPO_SURROGATE, log_prob, behaviour, advantage),
-        np.exp(-(x**2) / (2 * 0.25)) * np.exp(x) * advantage,
+        np.exp(-(x**2) / (2 * 0.4**2)) * np.exp(x) * advantage,
         rtol=1e-12,
     )
 
@@ -274,7 +274,8 @@ def test_gipo_learns_from_every_sample_and_its_weight_is_a_constant(autodiff):
     log_prob, behaviour, advantage = unequal()
     x = log_prob - behaviour
     slope = autodiff.gradient(GIPO_SURROGATE, log_prob, behaviour, advantage)
-    np.testing.assert_allclose(slope, np.exp(-2 * x**2) * np.exp(x) * advantage, rtol=1e-12)
+    weight = np.exp(-(x**2) / (2 * 0.4**2))
+    np.testing.assert_allclose(slope, weight * np.exp(x) * advantage, rtol=1e-12)
     assert np.all(slope != 0)
 
 
@@ -301,7 +302,7 @@ def test_gtr_exact_is_the_gaussian_of_the_kl_that_it_is_given(library):
         advantage=data["advantage"],
         divergence=library.array(kl),
     )
-    expected = 0.1 * (1 - np.exp(-kl / 0.25) @ (np.array([1, 0.7, 0.49]) / 2.19))
+    expected = 0.25 * 0.16 * (1 - np.exp(-kl / 0.16) @ (np.array([1, 0.7, 0.49]) / 2.19))
     np.testing.assert_allclose(np.asarray(evaluation.penalty), expected, rtol=1e-4)
 
 

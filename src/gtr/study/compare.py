@@ -83,9 +83,9 @@ def compare(
     )
     page = directory / "report.html"
     # The runs, which are large, need not have come along with what was found.
-    if page.exists() and not (directory / "runs").exists():
-        if read_json(directory / "results.json").get("finished") is True:
-            return page
+    alone = page.exists() and not (directory / "runs").exists()
+    if alone and read_json(directory / "results.json").get("finished") is True:
+        return page
     tasks = [
         Task(
             arm.label,
