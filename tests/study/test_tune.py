@@ -180,16 +180,17 @@ def test_an_arm_is_tuned_with_its_cure(cure: str) -> None:
 
 
 def test_an_arm_that_is_not_to_be_tuned_keeps_its_own_numbers() -> None:
-    fixed = replace(arm("gtr"), tuned=False)
-    drawn = candidates(fixed, CONFIG, 6, draw=3)
+    drawn = candidates(arm("gtr@defaults"), CONFIG, 6, draw=3)
     assert {one.method for one in drawn} == {method("gtr")}
     assert [one.config for one in drawn] == [
         one.config for one in candidates(arm("gtr"), CONFIG, 6, draw=3)
     ]
-    held = replace(arm("gtr"), fixed={"radius": 0.7})
-    drawn = candidates(held, CONFIG, 6, draw=3)
-    assert {numbers(one.method)["radius"] for one in drawn} == {0.7}
-    assert len({numbers(one.method)["stiffness"] for one in drawn}) == 6
+
+
+def test_what_is_behind_a_name_adds_up() -> None:
+    both = arm("gtr@defaults+layer-norm")
+    assert (both.method, both.cure, both.tuned) == ("gtr", "layer-norm", False)
+    assert arm("gtr").tuned
 
 
 def test_an_arm_that_is_not_there_is_named() -> None:

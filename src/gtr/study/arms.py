@@ -1,9 +1,7 @@
 """What takes part in a comparison: a method, and a cure for another cause of being stuck."""
 
 import difflib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from gtr.errors import GTRError
 from gtr.learner.config import LearnerConfig, configure
@@ -11,6 +9,9 @@ from gtr.methods import method
 
 CURES = ("layer-norm", "l2-init", "c-chain", "adam")
 """What an arm's name may have behind its method, as in `gtr+layer-norm`; see docs/cures.md."""
+
+DEFAULTS = "@defaults"
+"""Behind a method's name, as in `ppo@defaults`: its own numbers are left as they are by tuning."""
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,12 @@ class Arm:
     Attributes:
         name: for people, tables and directories.
         method: name of the method.
-        fixed: numbers of the method that differ from its defaults and are not tuned.
         cure: one of `CURES`, or None.
         tuned: whether the method's own numbers are tuned; else they keep their defaults.
     """
 
     name: str
     method: str
-    fixed: Mapping[str, Any]
     cure: str | None = None
     tuned: bool = True
 
@@ -45,15 +44,17 @@ class Arm:
 
 
 def arm(name: str) -> Arm:
-    """The arm of this name: a method's name, or one with a cure behind a plus.
+    """The arm of this name: a method's, `DEFAULTS` behind it or not, a cure behind a plus or not.
 
     Raises:
         GTRError: there is no such method or cure.
     """
     base, plus, cure = name.partition("+")
+    tuned = not base.endswith(DEFAULTS)
+    base = base.removesuffix(DEFAULTS)
     method(base)
     if plus and cure not in CURES:
         close = difflib.get_close_matches(cure, CURES, 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise GTRError(f"{name}: there is no cure {cure!r}{hint}; there are {', '.join(CURES)}")
-    return Arm(name, base, {}, cure or None)
+    return Arm(name, base, cure or None, tuned)

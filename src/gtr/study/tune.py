@@ -213,9 +213,8 @@ def candidates(one: Arm, config: LearnerConfig, count: int, draw: int) -> list[S
         Settings, labelled by their number.
     """
     config = one.config(config)
-    plain = method(one.method, **one.fixed)
-    settings = [Setting(plain, config, "0")]
-    own = [key for key in METHOD if key in numbers(plain) and key not in one.fixed]
+    settings = [Setting(method(one.method), config, "0")]
+    own = [key for key in METHOD if key in numbers(method(one.method))]
     learner = draws(LEARNER, LEARNER, count - 1, draw)
     kind = draws(METHOD, own if one.tuned else [], count - 1, draw)
     strengths = draws(CURE, CURE, count - 1, draw).get(one.cure or "")
@@ -224,7 +223,7 @@ def candidates(one: Arm, config: LearnerConfig, count: int, draw: int) -> list[S
         fields["adam_b1"], fields["adam_b2"] = fields.pop("adam_betas")
         if strengths:
             fields["regularisation"] = strengths[number]
-        changed = {key: values[number] for key, values in kind.items()} | dict(one.fixed)
+        changed = {key: values[number] for key, values in kind.items()}
         # the cure comes last: an arm with Adam's betas fixed draws them as all do, and drops them
         learnt = one.config(configure(config, **fields))
         settings.append(Setting(method(one.method, **changed), learnt, str(number + 1)))

@@ -19,7 +19,8 @@ MAIN = ("ppo", "gtr", "ppo-kl", "ppo-ewma")
 
 SHAPES = ("gtr-monotone", "gtr-bump", "gtr-gate", "gtr-exact")
 ANCHORS = ("gtr-one-anchor", "gtr-behaviour")
-RIVALS = ("spo", "cim", "gipo")
+# PPO searched as GTR is, in what both share alone: else its own clip is a number more to find.
+RIVALS = ("ppo@defaults", "spo", "cim", "gipo")
 CURED = tuple(
     f"{base}+{cure}" for cure in ("adam", "layer-norm", "l2-init", "c-chain") for base in MAIN[:2]
 )
