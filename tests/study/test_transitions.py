@@ -61,6 +61,7 @@ def test_gtr_is_tuned_in_nothing_of_its_own():
     assert not defaults("gtr").tuned
     assert not defaults("gtr+layer-norm").tuned
     assert defaults("ppo").tuned
+    assert not defaults("ppo@defaults").tuned
     assert defaults("gtr-monotone").tuned
 
 

@@ -140,7 +140,7 @@ def extent(name: str) -> Extent:
 def defaults(name: str) -> Arm:
     """An arm of the study: `gtr` keeps its own numbers at their defaults, as a user would."""
     found = arm(name)
-    return replace(found, tuned=found.method != "gtr")
+    return replace(found, tuned=found.tuned and found.method != "gtr")
 
 
 @dataclass(frozen=True)
