@@ -169,7 +169,7 @@ def test_compare_trains_what_was_tuned_and_what_is_set_comes_first(
 
 def test_the_lists_and_the_help(command) -> None:
     _, output, _ = command("methods")
-    assert "radius=0.5" in output
+    assert "radius=0.4" in output
     _, output, _ = command("suites")
     assert "corner-switch" in output
     for verb in ("train", "compare", "tune"):
