@@ -3,7 +3,10 @@
     python benchmarks/designs/run.py --suites cartpole-offset --designs "wide clip" "ppo, clip .2"
 
 Every design meets the same seeds, learning rates and entropy coefficients. What outcomes.csv holds
-already is left out, so a run that was cut goes on.
+already is left out, so a run that was cut goes on. With --epochs or --scale, which change what all
+designs share, the outcome is printed alone:
+
+    python benchmarks/designs/run.py --suites minatar-permute --designs "ppo, clip .2" --scale batch
 """
 
 import argparse
@@ -37,7 +40,7 @@ GIVEN = {
 }
 
 
-def look(suite_name: str, design: Design, seeds: int) -> list[dict[str, Any]]:
+def look(suite_name: str, design: Design, seeds: int, **shared: Any) -> list[dict[str, Any]]:
     """A row a learning rate and entropy: mean return over later phases and its standard error.
 
     The return is the mean over iterations, each counting alike, so that it says how good the policy
@@ -49,7 +52,10 @@ def look(suite_name: str, design: Design, seeds: int) -> list[dict[str, Any]]:
     settings = [
         Setting(
             design.method,
-            configure(problem.config, learning_rate=rate, entropy=entropy, advantage_scale=scale),
+            configure(
+                problem.config,
+                **{"learning_rate": rate, "entropy": entropy, "advantage_scale": scale, **shared},
+            ),
             str(number),
         )
         for number, (rate, entropy) in enumerate(pairs)
@@ -93,22 +99,27 @@ def main() -> None:
     parser.add_argument("--suites", nargs="+", default=list(GIVEN), choices=list(GIVEN))
     parser.add_argument("--designs", nargs="+", default=list(DESIGNS), choices=list(DESIGNS))
     parser.add_argument("--seeds", type=int, default=12)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--scale", choices=("batch", "running"))
     asked = parser.parse_args()
+    given = {"epochs": asked.epochs, "advantage_scale": asked.scale}
+    shared = {key: value for key, value in given.items() if value is not None}
     known = []
-    if OUTCOMES.exists():
+    if OUTCOMES.exists() and not shared:
         with OUTCOMES.open() as file:
             known = [(row["suite"], row["design"]) for row in csv.DictReader(file)]
     for design, name in itertools.product(asked.designs, asked.suites):
         if (name, design) in known:
             continue
         began = time.monotonic()
-        rows = look(name, DESIGNS[design], asked.seeds)
-        first = not OUTCOMES.exists()
-        with OUTCOMES.open("a", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            if first:
-                writer.writeheader()
-            writer.writerows({"suite": name, "design": design, **row} for row in rows)
+        rows = look(name, DESIGNS[design], asked.seeds, **shared)
+        if not shared:
+            first = not OUTCOMES.exists()
+            with OUTCOMES.open("a", newline="") as file:
+                writer = csv.DictWriter(file, COLUMNS)
+                if first:
+                    writer.writeheader()
+                writer.writerows({"suite": name, "design": design, **row} for row in rows)
         returns = [row["return"] for row in rows]
         print(
             f"{name:18} {design:36} best {max(returns):8.3f}  mean {np.mean(returns):8.3f}  "

@@ -13,9 +13,10 @@ from gtr.methods import method, numbers
 from gtr.study.statistics import Estimate
 from gtr.study.transitions import answers
 from gtr.study.transitions.bar import acceptance
-from gtr.study.transitions.page import tidy, write_page
+from gtr.study.transitions.page import write_page
 from gtr.study.transitions.plan import GRID_SEED, MAIN, QUESTIONS, factors_of
 from gtr.study.transitions.reading import ordered, read_study
+from gtr.study.transitions.tables import tidy
 from tests.study.pages import Page, is_drawn, screenshot
 from tests.study.studies import FLOOR, SIZE, TOP, luck, write_grid, write_scores, write_study
 

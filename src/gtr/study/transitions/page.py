@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.metadata import version
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,9 @@ from gtr.study.transitions.answers import TOGETHER, Answer
 from gtr.study.transitions.bar import Bar, acceptance
 from gtr.study.transitions.plan import GRID_SEED, Extent
 from gtr.study.transitions.reading import Study, read_study
+from gtr.study.transitions.tables import TITLES, shown, tidy
 from gtr.study.tune import FIRST_SEED
-from gtr.study.wording import LABELS, MISSING, count, estimate
-
-_LONG = 14
-"""A table with more rows than this is folded away until it is asked for."""
+from gtr.study.wording import count
 
 _COMPARED = (
     "Each dot is a run, the large marker the interquartile mean, the bar its 95% interval. "
@@ -223,7 +220,7 @@ def write_page(extent: Extent, directory: Path, command: str = "") -> Path:
     found["provenance"] = answers.provenance(study)
     tables = {"acceptance": _bar_table(bar)}
     tables |= {name: table for one in found.values() for name, table in one.tables.items()}
-    for name in dict.fromkeys([*tables, *_TITLES, "relaxation"]):
+    for name in dict.fromkeys([*tables, *TITLES, "relaxation"]):
         target = directory / "tables" / f"{name}.csv"
         if name not in tables:
             target.unlink(missing_ok=True)
@@ -234,32 +231,6 @@ def write_page(extent: Extent, directory: Path, command: str = "") -> Path:
     page = directory / "study.html"
     write_whole(page, _page(study, bar, found, drawings, command).encode())
     return page
-
-
-def tidy(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of plain cells: an `Estimate` becomes its value, ends and number of runs.
-
-    Args:
-        table: cells may be an `Estimate` or None.
-
-    Returns:
-        The same rows; a column `x` that holds estimates is followed by x_low, x_high, x_runs.
-    """
-    columns = {}
-    for name in table.columns:
-        cells = list(table[name])
-        if not any(isinstance(cell, Estimate) for cell in cells):
-            columns[name] = cells
-            continue
-        held = [cell if isinstance(cell, Estimate) else None for cell in cells]
-        columns[name] = [math.nan if one is None else one.value for one in held]
-        columns[f"{name}_low"] = [None if one is None else one.low for one in held]
-        columns[f"{name}_high"] = [None if one is None else one.high for one in held]
-        columns[f"{name}_runs"] = [0 if one is None else one.runs for one in held]
-    return pd.DataFrame(columns)
-
-
-# ---------------------------------------------------------------- data
 
 
 def _as_json(study: Study, bar: Bar, found: dict[str, Answer], command: str) -> dict[str, Any]:
@@ -375,7 +346,7 @@ def _page(
             inner.append(_told(found[part.name]))
             if part.name in drawings:
                 inner.append(html.figure(part.heading, drawings[part.name], part.caption))
-            inner += [_shown(name, table) for name, table in found[part.name].tables.items()]
+            inner += [shown(name, table) for name, table in found[part.name].tables.items()]
         body.append(html.section(section.name, section.heading, *inner))
     body.append(_provenance(study, found["provenance"], command))
     return html.document("Transitions – GTR study", body, _CSS)
@@ -455,7 +426,7 @@ def _provenance(study: Study, answer: Answer, command: str) -> str:
         html.rerun(command),
         *(f"<p>{escape(fact)}</p>" for fact in facts),
         _told(answer),
-        *(_shown(name, table) for name, table in answer.tables.items()),
+        *(shown(name, table) for name, table in answer.tables.items()),
     )
 
 
@@ -465,125 +436,6 @@ def _range(seeds: Sequence[int]) -> str:
     if len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1:
         return f"{seeds[0]} to {seeds[-1]}"
     return ", ".join(map(str, seeds))
-
-
-# ---------------------------------------------------------------- tables
-
-
-_TITLES = {
-    "suites": "Changing suites",
-    "movement": "Movement on every suite",
-    "capacity": "Every network",
-    "clip": "Every clip range",
-    "surface": "Every stiffness and radius",
-    "shape": "Every shape, stiffness and clip",
-    "shape_contrasts": "The Gaussian against other shapes",
-    "anchor": "Every anchor",
-    "anchor_contrasts": "The mixture against other anchors",
-    "advantage": "Every scale, clip and entropy bonus",
-    "advantage_contrasts": "One change at a time",
-    "cures": "Cures",
-    "others": "Other arms",
-    "stationary": "Stationary twins",
-    "tuned": "The numbers that tuning chose",
-}
-"""What a table on the page is called; those of curves are in their files alone."""
-
-_HEADS = {
-    "return": LABELS["later_return"],
-    "score": "normalised score",
-    "difference": "difference",
-    "improvement": "probability of improvement",
-    "to": "compared with",
-}
-
-_WHEN = {
-    "fifth": "first fifth",
-    "phase": "whole phase",
-    "after": "first fifth",
-    "before": "last fifth",
-}
-
-
-def _shown(name: str, table: pd.DataFrame) -> str:
-    if name not in _TITLES:
-        return f"<p class=key>The numbers are in tables/{escape(name)}.csv.</p>"
-    if name == "movement":
-        table = _across(
-            table,
-            ["suite", "method"],
-            lambda entry: f"{LABELS[entry['measure']]}, {_WHEN[entry['when']]}",
-        )
-    if name == "tuned":
-        table = _across(table, ["suite", "arm"], lambda entry: str(entry["number"]))
-    title = escape(_TITLES[name])
-    if len(table) <= _LONG:
-        return f"<h4>{title}</h4>{_table(table)}"
-    rows = f"{len(table)} rows"
-    together = table[table["suite"] == TOGETHER].drop(columns="suite")
-    if together.empty:
-        return f"<details><summary>{title} ({rows})</summary>{_table(table)}</details>"
-    shown = _table(together.dropna(axis="columns", how="all"))
-    return (
-        f"<h4>{title}</h4>{shown}"
-        f"<details><summary>The same on every suite ({rows})</summary>{_table(table)}</details>"
-    )
-
-
-def _across(
-    table: pd.DataFrame, rows: list[str], head: Callable[[dict[Any, Any]], str]
-) -> pd.DataFrame:
-    """The column value with a row for each of `rows` and a column for each head, as they come."""
-    wide: dict[tuple[Any, ...], dict[Any, Any]] = {}
-    for entry in table.to_dict("records"):
-        row = wide.setdefault(tuple(entry[key] for key in rows), {key: entry[key] for key in rows})
-        row[head(entry)] = entry["value"]
-    return pd.DataFrame(list(wide.values()))
-
-
-def _table(table: pd.DataFrame) -> str:
-    columns = list(table.columns)
-    texts = {
-        column
-        for column in columns
-        if all(isinstance(cell, str) or _absent(cell) for cell in table[column])
-    }
-    head = "".join(
-        f"<th scope=col{' class=text' * (column in texts)}>"
-        f"{escape(_HEADS.get(column, column.replace('_', ' ')))}</th>"
-        for column in columns
-    )
-    rows = []
-    for entry in table.to_dict("records"):
-        word = entry.get("shown")
-        kind = word if word in ("better", "worse") else "open"
-        cells = [f"<th scope=row>{escape(str(entry[columns[0]]))}</th>"]
-        for column in columns[1:]:
-            klass = "word" if column == "shown" else "text" if column in texts else ""
-            cells.append(_cell(entry[column], klass, signed=column == "difference"))
-        rows.append(f"<tr class={kind}>{''.join(cells)}</tr>")
-    return (
-        f"<div class=wide><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _cell(value: Any, klass: str, signed: bool) -> str:
-    start = f"<td class={klass}>" if klass else "<td>"
-    if _absent(value):
-        return f"{start}{MISSING}</td>"
-    if isinstance(value, Estimate):
-        text, _, interval = estimate(value, signed=signed).partition(" ")
-        small = f"<small>{escape(interval)}</small>" if interval else ""
-        return f"{start}{escape(text)}{small}</td>"
-    if isinstance(value, Real):
-        text = f"{float(value):.4g}".replace("-", "\N{MINUS SIGN}")
-        return f"{start}{escape(text)}</td>"
-    return f"{start}{escape(str(value))}</td>"
-
-
-def _absent(value: Any) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 _CSS = """

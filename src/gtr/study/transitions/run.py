@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -37,8 +37,8 @@ def study(
 
     Under the directory each suite has `tuning/<arm>/` (as `gtr tune` leaves it), `main/`, `all/`
     and `stationary/` (comparisons, as `gtr compare` leaves them) and `<question>.csv` (columns
-    the question's factors, seed, metric, value). The page is written anew after each part, so it
-    shows what is known so far.
+    the question's factors, seed, metric, value). The page is written anew after each part
+    that found something, so it shows what is known so far.
 
     Args:
         extent: how much of everything.
@@ -55,11 +55,10 @@ def study(
     """
     directory = Path(directory)
     claim(directory / "study.json", {"study": "transitions", "size": extent.name})
-    page = directory / "study.html"
     for part in _parts(extent, directory, command, progress):
-        part()
-        page = write_page(extent, directory, command)
-    return page
+        if part():
+            write_page(extent, directory, command)
+    return write_page(extent, directory, command)
 
 
 def steps(extent: Extent) -> int:
@@ -80,7 +79,7 @@ def steps(extent: Extent) -> int:
 
 
 class _Work:
-    """The parts of the study on one suite."""
+    """The parts of the study on one suite; each says whether it found anything new."""
 
     def __init__(
         self,
@@ -93,27 +92,27 @@ class _Work:
         self._extent, self._suite = extent, extent.suite(name)
         self._directory, self._command, self._progress = directory / name, command, progress
 
-    def main(self) -> None:
+    def main(self) -> bool:
         """The arms of the claim, tuned and compared."""
-        self._compare(self._suite, self._extent.arms("")[: len(MAIN)], "main")
+        return self._compare(self._suite, self._extent.arms("")[: len(MAIN)], "main")
 
-    def stationary(self) -> None:
+    def stationary(self) -> bool:
         """The same with the same numbers where nothing changes."""
-        self._compare(self._suite.twin, self._extent.arms("")[: len(MAIN)], "stationary")
+        return self._compare(self._suite.twin, self._extent.arms("")[: len(MAIN)], "stationary")
 
-    def all(self) -> None:
+    def all(self) -> bool:
         """Every other arm beside them; what was trained already is not trained again."""
         done, wanted = self._directory / "main" / "runs", self._directory / "all" / "runs"
         for name in (*MAIN, ORACLE, RANDOM):
             if (done / name).exists() and not (wanted / name).exists():
                 shutil.copytree(done / name, wanted / name)
-        self._compare(self._suite, self._extent.arms(self._suite.name), "all")
+        return self._compare(self._suite, self._extent.arms(self._suite.name), "all")
 
-    def question(self, question: Question) -> None:
+    def question(self, question: Question) -> bool:
         """A grid, and its scores."""
         target = self._directory / f"{question.name}.csv"
         if target.exists():
-            return
+            return False
         settings = list(
             question.settings(self._tuned("ppo"), self._tuned("gtr"), self._extent.steps)
         )
@@ -135,12 +134,15 @@ class _Work:
             tables.append(scores.assign(**factors_of(one.label)))
         table = pd.concat(tables)[[*question.factors, "seed", "metric", "value"]]
         write_whole(target, table.to_csv(index=False).encode())
+        return True
 
     def _tuned(self, name: str) -> Setting:
         path = self._directory / "tuning" / name / "tuned.json"
         return read_tuned(path)[name].setting(name, self._suite.config)
 
-    def _compare(self, suite: Suite, arms: Sequence[Arm], place: str) -> None:
+    def _compare(self, suite: Suite, arms: Sequence[Arm], place: str) -> bool:
+        scores = self._directory / place / "scores.csv"
+        before = scores.read_bytes() if scores.exists() else None
         for arm in arms:
             tune(
                 self._suite,
@@ -158,6 +160,7 @@ class _Work:
             command=self._command,
             progress=self._named(f"{self._suite.name} {place}"),
         )
+        return scores.read_bytes() != before
 
     def _named(self, place: str) -> ArmProgress | None:
         if self._progress is None:
@@ -166,7 +169,9 @@ class _Work:
         return lambda arm, status: told(f"{place} {arm}", status)
 
 
-def _parts(extent: Extent, directory: Path, command: str, progress: ArmProgress | None) -> Iterator:
+def _parts(
+    extent: Extent, directory: Path, command: str, progress: ArmProgress | None
+) -> Iterator[Callable[[], bool]]:
     """The claim first, then its explanation, suite by suite."""
     work = {name: _Work(extent, name, directory, command, progress) for name in extent.main}
     yield from (one.main for one in work.values())
