@@ -16,6 +16,7 @@ NAMES = {
     "clip_fraction",
     "kernel_mean",
     "redescended_fraction",
+    "redescended_advantage",
     "escape_advantage",
     "anchor_spread",
     "stiffness",
@@ -26,6 +27,7 @@ BEHAVIOUR = RNG.normal(size=N) - 1
 LOG_PROB = BEHAVIOUR + 0.4 * RNG.normal(size=N)
 ANCHORS = LOG_PROB[:, None] + 1.5 * RNG.normal(size=(N, 3))
 MASK = RNG.random(N) < 0.5
+ADVANTAGE = RNG.normal(size=N)
 METHOD = named("gtr", anchors=3, stiffness=0.6, radius=0.7, clip=0.15)
 
 
@@ -44,18 +46,21 @@ def test_scalars_are_those_of_the_reference(library, mask):
     scalars = diagnostics(
         METHOD,
         evaluated(library),
+        advantage=library.array(ADVANTAGE),
         mask=None if mask.all() else library.array(mask),
         stiffness=0.5,
     )
     gap, ratio = LOG_PROB - BEHAVIOUR, np.exp(LOG_PROB - BEHAVIOUR)
     squares = (LOG_PROB[:, None] - ANCHORS) ** 2
     weights = np.array([1, 0.7, 0.49]) / 2.19
+    far, strength = np.min(squares, -1) > 0.49, np.abs(ADVANTAGE)
     expected = {
         "kl": np.mean((ratio - 1 - gap)[mask]),
         "ratio_max": np.max(ratio[mask]),
         "clip_fraction": np.mean((np.abs(ratio - 1) > 0.15)[mask]),
         "kernel_mean": np.mean((np.exp(-squares / (2 * 0.49)) @ weights)[mask]),
-        "redescended_fraction": np.mean((np.min(squares, -1) > 0.49)[mask]),
+        "redescended_fraction": np.mean(far[mask]),
+        "redescended_advantage": np.sum(strength[far & mask]) / np.sum(strength[mask]),
         "escape_advantage": 0.5 * 0.7 * math.exp(-0.5),
         "anchor_spread": np.mean(np.std(ANCHORS, -1)[mask]),
         "stiffness": 0.5,
@@ -78,11 +83,12 @@ def test_a_masked_sample_cannot_poison_the_rest(library):
         anchor_log_probs=library.array(ANCHORS),
     )
     mask = library.array(MASK)
-    scalars = diagnostics(METHOD, evaluation, mask=mask)
-    clean = diagnostics(METHOD, evaluated(library), mask=mask)
+    wrong = library.array(np.where(MASK, ADVANTAGE, math.nan))
+    scalars = diagnostics(METHOD, evaluation, advantage=wrong, mask=mask)
+    clean = diagnostics(METHOD, evaluated(library), advantage=library.array(ADVANTAGE), mask=mask)
     for name in NAMES:
         assert float(scalars[name]) == float(clean[name]), name
-    nothing = diagnostics(METHOD, evaluation, mask=0 * mask)
+    nothing = diagnostics(METHOD, evaluation, advantage=wrong, mask=0 * mask)
     assert all(math.isfinite(float(value)) for value in nothing.values())
 
 
@@ -90,12 +96,18 @@ ABSENT = {
     "ppo": {
         "kernel_mean",
         "redescended_fraction",
+        "redescended_advantage",
         "escape_advantage",
         "anchor_spread",
         "stiffness",
     },
     "gtr": set(),
-    "gtr-monotone": {"kernel_mean", "redescended_fraction", "escape_advantage"},
+    "gtr-monotone": {
+        "kernel_mean",
+        "redescended_fraction",
+        "redescended_advantage",
+        "escape_advantage",
+    },
     "gtr-gate": {"escape_advantage", "stiffness"},
 }
 
@@ -103,7 +115,7 @@ ABSENT = {
 @pytest.mark.parametrize("name", ABSENT)
 def test_what_a_method_lacks_is_not_a_number(library, name):
     method = named(name) if name == "ppo" else named(name, anchors=3)
-    scalars = diagnostics(method, evaluated(library, method))
+    scalars = diagnostics(method, evaluated(library, method), advantage=library.array(ADVANTAGE))
     assert {key for key, value in scalars.items() if math.isnan(float(value))} == ABSENT[name]
 
 
@@ -125,7 +137,7 @@ def test_scalars_can_be_jitted_with_the_method_as_an_argument(name):
             anchor_log_probs=anchor_log_probs,
             **exact,
         )
-        return diagnostics(method, evaluation)
+        return diagnostics(method, evaluation, advantage=log_prob)
 
     arguments = (
         LOG_PROB.astype(np.float32),

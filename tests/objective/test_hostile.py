@@ -101,7 +101,8 @@ def hostile_losses(method: Method, library: Any, arrays: tuple[np.ndarray, ...],
     else:
         values, evaluation = loss(log_prob)
         gradient = np.zeros(1)
-    scalars = {k: float(v) for k, v in diagnostics(method, evaluation).items()}
+    found = diagnostics(method, evaluation, advantage=advantage)
+    scalars = {k: float(v) for k, v in found.items()}
     return np.asarray(values, np.float64), np.asarray(gradient, np.float64), scalars
 
 

@@ -129,6 +129,7 @@ def moving(pace: float, seeds: Sequence[int], phases: int, held: bool = False) -
     table["kl"] = 0.01 * (1 + np.exp(-5 * within)) * noise
     if held:
         table["redescended_fraction"] = (0.02 + 0.2 * np.exp(-4 * within)) * noise
+        table["redescended_advantage"] = 1.5 * table["redescended_fraction"]
     return table
 
 

@@ -12,7 +12,13 @@ PHASE_STEPS = ITERATION_STEPS * ITERATIONS
 COLUMNS = [
     *("iteration", "seed", "step", "phase", "episodes", "return", "length"),
     *("policy_loss", "value_loss", "entropy", "kl", "ratio_max", "clip_fraction", "kernel_mean"),
-    *("redescended_fraction", "escape_advantage", "anchor_spread", "stiffness"),
+    *(
+        "redescended_fraction",
+        "redescended_advantage",
+        "escape_advantage",
+        "anchor_spread",
+        "stiffness",
+    ),
     *("explained_variance", "policy_grad_norm", "value_grad_norm", "weight_norm"),
     *("learning_rate", "step_distance", "path_length", "net_displacement"),
     *("directional_efficiency", "step_cosine", "effective_rank", "dormant_fraction"),

@@ -282,7 +282,9 @@ def test_what_relaxes_is_drawn_where_the_rows_were_kept(written):
     held = curve[(curve["measure"] == "redescended_fraction") & (curve["suite"] == "corner-switch")]
     assert set(held["method"]) == {"gtr"}
     assert held["value"].iloc[0] > 4 * held["value"].iloc[-1]
-    assert "higher on corner-switch and cartpole-offset" in sentence(written, "relaxation")
+    told = sentence(written, "relaxation")
+    assert "before one, is higher on corner-switch and cartpole-offset" in told
+    assert "share of the number, is higher on corner-switch and cartpole-offset" in told
 
 
 # ---------------------------------------------------------------- studies in parts

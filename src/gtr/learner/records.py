@@ -149,6 +149,7 @@ COLUMNS = (
     "clip_fraction",
     "kernel_mean",
     "redescended_fraction",
+    "redescended_advantage",
     "escape_advantage",
     "anchor_spread",
     "stiffness",

@@ -182,16 +182,19 @@ def update(
     def critic_term() -> Term | None:
         return l2_init(memory.critic, rates.regularisation) if isinstance(memory, Origin) else None
 
-    def learn_actor() -> Descended:
-        minibatches = jax.tree.map(lambda x: x[order], samples)
+    def minibatch(rows: Int[Array, "... m"]) -> Samples:
+        taken = jax.tree.map(lambda x: x[rows], samples)
         if config.advantage_scale == "batch":
-            advantage = minibatches.advantage
-            centred = advantage - advantage.mean(1, keepdims=True)
-            scale = advantage.std(1, keepdims=True) + 1e-8
-            minibatches = minibatches._replace(advantage=centred / scale)
+            advantage = taken.advantage
+            centred = advantage - advantage.mean(-1, keepdims=True)
+            scale = advantage.std(-1, keepdims=True) + 1e-8
+            taken = taken._replace(advantage=centred / scale)
+        return taken
+
+    def learn_actor() -> Descended:
         return descend(
             lambda actor, rows, minibatch: objective.policy_loss(actor, seen(rows), minibatch),
-            (order, minibatches),
+            (order, minibatch(order)),
             trained.actor,
             trained.actor_optimiser,
             actor_term(),
@@ -225,10 +228,13 @@ def update(
     done = Trained(actor.network, critic.network, actor.optimiser, critic.optimiser, kept, memory)
 
     last = order[-1] if steps else jnp.arange(order.shape[1])
-    evaluation, entropy = objective.policy(
-        done.actor, seen(last), jax.tree.map(lambda x: x[last], samples)
+    evaluation, entropy = objective.policy(done.actor, seen(last), minibatch(last))
+    measures |= diagnostics(
+        objective.method,
+        evaluation,
+        advantage=minibatch(last).advantage,
+        stiffness=objective.stiffness,
     )
-    measures |= diagnostics(objective.method, evaluation, stiffness=objective.stiffness)
     measures["entropy"] = entropy
     return done, measures
 

@@ -21,6 +21,7 @@ def diagnostics(
     method: Method,
     evaluation: Evaluation,
     *,
+    advantage: Array | None = None,
     mask: Array | None = None,
     stiffness: Number | None = None,
 ) -> dict[str, Array]:
@@ -33,6 +34,7 @@ def diagnostics(
     Args:
         method: the method that was evaluated.
         evaluation: what `evaluate` returned.
+        advantage: (...), as `evaluate` was given it.
         mask: (...) booleans (or 0 and 1): the samples that count. All where None.
         stiffness: replaces the penalty's, as in `evaluate`.
 
@@ -46,6 +48,8 @@ def diagnostics(
         - kernel_mean: mean of the Gaussian kernel.
         - redescended_fraction: share of samples beyond the radius of their nearest anchor, so
           that every anchor's pull on them has begun to fade.
+        - redescended_advantage: those samples' share of the sum of |advantage|; above
+          redescended_fraction where it is strong advantages that have carried samples away.
         - escape_advantage: the surrogate gradient above which the penalty cannot hold a sample;
           stiffness radius e^(-1/2) for `Gaussian`. The gradient is that in sqrt(2 D): in the
           log-ratio, unless the method's divergence is another.
@@ -68,10 +72,15 @@ def diagnostics(
 
     absent = scalar(math.nan)
     radius = kernel_radius(method)
-    nearest_is_far = spread = None
+    nearest_is_far = spread = borne = None
     if evaluation.divergences is not None and radius is not None:
         nearest = xp.min(evaluation.divergences, axis=-1)
         nearest_is_far = nearest > 0.5 * bounded(radius, 1 / LIMIT, LIMIT) ** 2
+        if advantage is not None:
+            strength = bounded(xp.abs(stop_gradient(advantage)), 0.0, LIMIT)
+            borne = mean(xp.where(nearest_is_far, strength, 0.0)) / bounded(
+                mean(strength), 1 / LIMIT, LIMIT
+            )
     if evaluation.anchor_log_ratios is not None:
         anchor_log_ratios = stop_gradient(evaluation.anchor_log_ratios)
         capped = bounded(anchor_log_ratios, -LOG_RATIO_CAP, LOG_RATIO_CAP)
@@ -84,6 +93,7 @@ def diagnostics(
         "clip_fraction": absent if evaluation.clipped is None else mean(evaluation.clipped),
         "kernel_mean": absent if evaluation.kernel is None else mean(evaluation.kernel),
         "redescended_fraction": absent if nearest_is_far is None else mean(nearest_is_far),
+        "redescended_advantage": absent if borne is None else borne,
         "escape_advantage": absent if pull is None else scalar(pull),
         "anchor_spread": absent if spread is None else mean(spread),
         "stiffness": absent if penalty is None else scalar(bounded_stiffness(penalty.stiffness)),

@@ -24,6 +24,7 @@ MEASURED = (
     "kl",
     "clip_fraction",
     "redescended_fraction",
+    "redescended_advantage",
     "anchor_spread",
     "effective_rank",
     "dormant_fraction",

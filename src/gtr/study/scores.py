@@ -22,6 +22,7 @@ CURVED = (
     "kl",
     "clip_fraction",
     "redescended_fraction",
+    "redescended_advantage",
     "anchor_spread",
     "effective_rank",
     "dormant_fraction",

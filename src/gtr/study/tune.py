@@ -161,20 +161,20 @@ def tune(
     # Written last: the runs, which are large, need not have come along.
     if path.exists():
         return path
-    tables = {}
+    found = {}
     for name in names:
-        halving = _Halving(suite, name, drawn[name], directory / "runs" / name, progress)
+        halving = Halving(suite, name, drawn[name], directory / "runs" / name, progress)
         for one in rounds(configurations, seeds):
             halving.train(one)
-        tables[name] = halving.table
-    table = pd.concat(tables.values(), ignore_index=True)
+        found[name] = halving
+    table = pd.concat([halving.table for halving in found.values()], ignore_index=True)
     write_whole(directory / "configurations.csv", table.to_csv(index=False).encode())
     document = {
         key: plan[key]
         for key in ("suite", "size", "iterations", "rounds", "configurations", "draw", "space")
     }
     document["versions"], document["command"] = plan["versions"], command
-    document["methods"] = {name: _choice(drawn[name], tables[name]) for name in names}
+    document["methods"] = {name: _choice(halving) for name, halving in found.items()}
     write_whole(path, (json.dumps(document, indent=2) + "\n").encode())
     return path
 
@@ -236,8 +236,16 @@ def tuning_iterations(suite: Suite) -> int:
     return phases * suite.phase_iterations
 
 
-class _Halving:
-    """The rounds of one arm: what was trained so far, and who is left."""
+class Halving:
+    """The rounds of one arm: what was trained so far, and who is left.
+
+    Args:
+        suite: what to tune on.
+        name: the arm's, for its table and progress.
+        settings: labelled by their number, as `candidates` gives them.
+        directory: where to keep the runs.
+        progress: told the arm's name, the round and how far it is.
+    """
 
     def __init__(
         self,
@@ -245,7 +253,7 @@ class _Halving:
         name: str,
         settings: list[Setting],
         directory: Path,
-        progress: ArmProgress | None,
+        progress: ArmProgress | None = None,
     ) -> None:
         self._suite, self._name, self._settings = suite, name, settings
         self._directory, self._progress = directory, progress
@@ -299,6 +307,13 @@ class _Halving:
             for setting in self._settings
         )
 
+    @property
+    def best(self) -> Setting:
+        """The best of those that came farthest; of equals the first."""
+        table = self.table
+        last = table[table["seeds"] == table["seeds"].max()]
+        return self._settings[int(last["score"].fillna(-math.inf).idxmax())]
+
     def _score(self, label: str) -> float:
         return float(np.mean(self._returns[label])) if self._returns[label] else math.nan
 
@@ -317,11 +332,8 @@ def _seed_scores(metrics: pd.DataFrame, suite: Suite, seeds: int, iterations: in
     return [float(x) for x in returns.mean(1)]
 
 
-def _choice(settings: list[Setting], table: pd.DataFrame) -> dict[str, Any]:
-    # of those that came farthest; idxmax gives the first of equals
-    last = table[table["seeds"] == table["seeds"].max()]
-    best = settings[int(last["score"].fillna(-math.inf).idxmax())]
-    scores = table["score"]
+def _choice(halving: Halving) -> dict[str, Any]:
+    best, scores = halving.best, halving.table["score"]
     chosen = float(scores[int(best.label)])
     return {
         "configuration": int(best.label),

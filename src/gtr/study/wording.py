@@ -17,6 +17,7 @@ LABELS = {
     "kl": "KL to the behaviour policy (nats)",
     "clip_fraction": "share of samples clipped",
     "redescended_fraction": "share of samples beyond the radius",
+    "redescended_advantage": "their share of |advantage|",
     "anchor_spread": "spread of the anchors (nats)",
     "effective_rank": "effective rank of the last layer",
     "dormant_fraction": "share of dormant units",

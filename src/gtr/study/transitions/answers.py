@@ -59,7 +59,7 @@ MOVEMENT = (
 """Measures of movement, and when: a fifth into the phase or at its end; for the cosine the first
 fifth after a change or the last before one."""
 
-RELAXATION = ("redescended_fraction", "entropy", "kl")
+RELAXATION = ("redescended_fraction", "redescended_advantage", "entropy", "kl")
 """What is drawn since the change, from the raw rows of `ppo` and `gtr`."""
 
 
@@ -240,18 +240,32 @@ def relaxation(study: Study) -> Answer:
                 low, high = (float(end) if math.isfinite(end) else None for end in ends)
                 row = {"suite": suite, "method": arm, "measure": measure, "step": int(step)}
                 rows.append(row | {"value": Estimate(float(middle), low, high, int(runs))})
-    verdicts = {}
-    for suite in study.suites:
-        after, before = (
-            study.runs(suite, "gtr", f"redescended_fraction_{when}") for when in ("after", "before")
+    after, before, borne = (
+        {name: study.runs(name, "gtr", metric) for name in study.suites}
+        for metric in (
+            "redescended_fraction_after",
+            "redescended_fraction_before",
+            "redescended_advantage_after",
         )
-        if len(after) and len(before):
-            verdicts[suite] = verdict(paired_difference(after, before))
+    )
+    more, stronger = (
+        {
+            name: verdict(paired_difference(one[name], other[name]))
+            for name in study.suites
+            if len(one[name]) and len(other[name])
+        }
+        for one, other in ((after, before), (borne, after))
+    )
     parts = []
-    if verdicts:
+    if more:
         parts.append(
             "the share of samples beyond GTR's radius in the first fifth after a change, next to "
-            f"the last fifth before one, is {_grouped(verdicts, ('higher', 'lower'))}"
+            f"the last fifth before one, is {_grouped(more, ('higher', 'lower'))}"
+        )
+    if stronger:
+        parts.append(
+            "those samples' share of the absolute advantages, next to their share of the number, "
+            f"is {_grouped(stronger, ('higher', 'lower'))}"
         )
     order = pd.Index(["suite", "method", "measure", "step", "value"])
     tables = {"relaxation": pd.DataFrame(rows, columns=order)} if rows else {}

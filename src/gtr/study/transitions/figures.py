@@ -260,7 +260,7 @@ def relaxation(study: Study, answer: Answer) -> Figure | None:
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             axes.xaxis.set_major_formatter(FuncFormatter(as_steps))
             axes.yaxis.set_major_locator(MaxNLocator(3))
-            if measure == "redescended_fraction":
+            if measure.startswith("redescended"):
                 axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}%"))
             if row == 0:
                 axes.set_title(LABELS[measure])
