@@ -15,6 +15,8 @@ from gtr.study.arms import CURES, arm
 from gtr.study.space import LEARNER, METHOD, Choice, LogUniform
 from gtr.study.tune import (
     FIRST_SEED,
+    Halving,
+    Round,
     Tuned,
     _seed_scores,
     candidates,
@@ -107,6 +109,17 @@ def test_the_best_survive_and_the_last_round_decides(tmp_path: Path) -> None:
     chosen = json.loads(path.read_text())["methods"]["ppo"]["configuration"]
     assert chosen == kept.loc[kept["score"].idxmax(), "configuration"]
     assert first["seed"].unique().tolist() == [FIRST_SEED]
+
+
+def test_one_that_was_dropped_is_not_chosen_for_the_luck_of_its_few_seeds(tmp_path: Path) -> None:
+    suite = small_suite(phases=3)
+    halving = Halving(suite, "ppo", candidates(arm("ppo"), suite.config, 4, draw=2), tmp_path)
+    halving.train(Round(4, range(10, 11)))
+    survivor = halving.best.label
+    halving.train(Round(1, range(11, 14)))
+    scores = halving.table.set_index("configuration")["score"]
+    assert scores.idxmax() != int(survivor)
+    assert halving.best.label == survivor
 
 
 def test_budgets_are_equal_and_the_choice_is_the_best_and_repeats(tmp_path: Path) -> None:
