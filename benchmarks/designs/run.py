@@ -27,6 +27,7 @@ from gtr import suite
 from gtr.learner.config import configure
 from gtr.learner.run import Setting, sweep
 from gtr.study.arms import arm
+from gtr.study.scores import phase_returns
 from gtr.study.tune import FIRST_SEED, Halving, candidates, rounds, tuning_iterations
 
 OUTCOMES = Path(__file__).parent / "outcomes.csv"
@@ -45,11 +46,7 @@ LOOK = {
 
 
 def outcome(suite_name: str, name: str, design: Design, seeds: int) -> pd.DataFrame:
-    """A row a fresh seed: what the tuned design returned after the first phase.
-
-    The return is the mean over iterations, each counting alike, so that it says how good the policy
-    was over time; scores of the study weigh by episodes, of which a failing policy has more.
-    """
+    """A row a fresh seed: what the tuned design returned after the first phase."""
     problem = suite(suite_name)
     settings = [
         Setting(design.method, one.config, one.label)
@@ -66,7 +63,7 @@ def outcome(suite_name: str, name: str, design: Design, seeds: int) -> pd.DataFr
             seeds=range(FRESH_SEED, FRESH_SEED + seeds),
             iterations=tuning_iterations(problem),
         ).metrics
-    later = metrics[metrics["phase"] > 0].groupby("seed")["return"].mean()
+    later = phase_returns(metrics).iloc[:, 1:].mean(axis=1)
     return pd.DataFrame(
         {
             "suite": suite_name,

@@ -18,11 +18,11 @@ def values(table: pd.DataFrame, metric: str) -> list[float]:
     return table[table["metric"] == metric].sort_values("seed")["value"].tolist()
 
 
-def test_a_phase_mean_weighs_iterations_by_their_episodes():
-    metrics = training(lambda seed, phase, within: float(within), (0,), 1, iterations=3)
-    metrics["episodes"] = [1, 0, 3]
+def test_a_phase_mean_is_over_the_iterations_that_saw_an_episode_end():
+    metrics = training(lambda seed, phase, within: float(within), (0,), 1, iterations=4)
+    metrics["episodes"] = [1, 0, 30, 2]
     metrics.loc[1, "return"] = np.nan
-    assert phase_returns(metrics).loc[0, 0] == pytest.approx((1 * 0 + 3 * 2) / 4)
+    assert phase_returns(metrics).loc[0, 0] == pytest.approx((0 + 2 + 3) / 3)
 
 
 def test_a_phase_without_an_episode_has_no_score():
@@ -125,7 +125,7 @@ def test_summaries_read_before_and_after_the_changes():
     assert np.isnan(values(found, "anchor_spread_after")).all()
 
 
-def test_bins_never_mix_worlds_and_weigh_by_episodes():
+def test_bins_never_mix_worlds_and_average_over_iterations():
     metrics = training(lambda s, p, w: float(p), (0, 1), iterations=50)
     table = binned(metrics, "return")
     assert table.shape == (2, 60)

@@ -274,6 +274,7 @@ def read_metrics(path: Path) -> pd.DataFrame:
             f"{path} line {row + 2}: episodes ended but `return` is {raw['return'].iloc[row]!r}: "
             f"the training may have diverged; {RERUN}"
         )
+    metrics["return"] = metrics["return"].where(metrics["episodes"] > 0)
     metrics["seed"] = metrics["seed"].astype(int)
     metrics = metrics.sort_values(["seed", "iteration"], kind="stable", ignore_index=True)
     twice = metrics.duplicated(["seed", "iteration"])

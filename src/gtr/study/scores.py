@@ -1,11 +1,13 @@
 """What one run is worth: scores from its metrics, one value a seed.
 
-All returns are undiscounted returns of episodes, averaged with each iteration's number of episodes
-as weight: sum(return * episodes) / sum(episodes). A phase is a world; a *change* is the beginning
-of any phase but the first. Times are environment steps since the change. Definitions follow the
-literature on changing worlds: regret against a reference that is reset at each change (dynamic
-regret, Besbes et al. 2015), and a fresh agent at each change as the yardstick of lost plasticity
-(Dohare et al. 2024, doi:10.1038/s41586-024-07711-7).
+All returns are undiscounted returns of episodes, averaged over time: each iteration in which an
+episode ended weighs alike, so that a mean is the area under the curve of returns over steps. (With
+episodes as weights a policy would count for more while its episodes are short: where long ones are
+good its failures, where short ones are good its successes.) A phase is a world; a *change* is the
+beginning of any phase but the first. Times are environment steps since the change. Definitions
+follow the literature on changing worlds: regret against a reference that is reset at each change
+(dynamic regret, Besbes et al. 2015), and a fresh agent at each change as the yardstick of lost
+plasticity (Dohare et al. 2024, doi:10.1038/s41586-024-07711-7).
 """
 
 import numpy as np
@@ -63,7 +65,7 @@ def phase_returns(metrics: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Shape (seeds, phases), indexed by seed and phase; NaN where no episode ended.
     """
-    return _weighted(metrics, ["seed", "phase"]).unstack("phase")
+    return metrics.groupby(["seed", "phase"])["return"].mean().unstack("phase")
 
 
 def last_fifth_returns(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -76,10 +78,8 @@ def last_fifth_returns(metrics: pd.DataFrame) -> pd.DataFrame:
         Shape (seeds, phases), indexed by seed and phase; NaN where no episode ended.
     """
     placed = with_positions(metrics)
-    late = placed.assign(
-        episodes=placed["episodes"].where(placed["fraction"] > 0.8 + 1e-9, 0.0),
-    )
-    return _weighted(late, ["seed", "phase"]).unstack("phase")
+    late = placed.assign(late=placed["return"].where(placed["fraction"] > 0.8 + 1e-9))
+    return late.groupby(["seed", "phase"])["late"].mean().unstack("phase")
 
 
 def adaptation_targets(oracle: pd.DataFrame, random: pd.DataFrame) -> pd.DataFrame:
@@ -126,10 +126,9 @@ def adaptation(metrics: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
         target = known.get((phase, seed))
         if target is None:
             continue
-        episodes = world["episodes"].to_numpy()
         window = np.ones(max(1, round(len(world) / BINS)))
-        earned = np.convolve(world["return"].fillna(0).to_numpy() * episodes, window, "valid")
-        ended = np.convolve(episodes, window, "valid")
+        earned = np.convolve(world["return"].fillna(0).to_numpy(), window, "valid")
+        ended = np.convolve(world["return"].notna().to_numpy(float), window, "valid")
         # Sums over windows differ from their exact value by rounding.
         reached = (ended > 0) & (earned >= ended * target - 1e-9 * ended * abs(target))
         elapsed = world["elapsed"].to_numpy()[len(window) - 1 :]
@@ -229,7 +228,7 @@ def binned(metrics: pd.DataFrame, column: str) -> pd.DataFrame:
 
     Args:
         metrics: one row an iteration and seed; runs may be unfinished.
-        column: `return` is weighted by episodes, all else is a plain mean.
+        column: of the metrics.
 
     Returns:
         Shape (seeds, points), indexed by seed and by (phase, step), where `step` is the last
@@ -241,17 +240,10 @@ def binned(metrics: pd.DataFrame, column: str) -> pd.DataFrame:
     begin = (placed["step"] - placed["elapsed"]).groupby(placed["phase"]).transform("min")
     point = begin + np.ceil(placed["elapsed"] / width - 1e-9) * width
     labelled = placed.assign(point=point)
-    by = ["seed", "phase", "point"]
-    means = _weighted(labelled, by) if column == "return" else labelled.groupby(by)[column].mean()
+    means = labelled.groupby(["seed", "phase", "point"])[column].mean()
     table = means.unstack(["phase", "point"]).sort_index(axis=1)
     table.columns = table.columns.set_names(["phase", "step"])
     return table
-
-
-def _weighted(metrics: pd.DataFrame, by: list[str]) -> pd.Series:
-    weighted = metrics.assign(earned=metrics["return"] * metrics["episodes"])
-    sums = weighted.groupby(by)[["earned", "episodes"]].sum()
-    return sums["earned"] / sums["episodes"].where(sums["episodes"] > 0)
 
 
 def _later(returns: pd.DataFrame) -> pd.Series:
