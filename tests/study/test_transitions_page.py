@@ -21,7 +21,7 @@ from tests.study.pages import Page, is_drawn, screenshot
 from tests.study.studies import FLOOR, SIZE, TOP, luck, write_grid, write_scores, write_study
 
 FIGURES = {
-    *("suites", "movement", "capacity", "surface", "shape", "relaxation"),
+    *("suites", "drop_in", "movement", "capacity", "surface", "shape", "relaxation"),
     *("anchor", "advantage", "cures", "stationary"),
 }
 COMMAND = "gtr study transitions --size tiny --out <there> & back"
@@ -65,6 +65,9 @@ def grids(question, factors, seed):
             return 0.5 + noise - 0.3 * (float(factors["clip"]) > 1e5)
         case "surface":
             return float("nan") if factors == LOST else 0.4 + noise + 0.3 * (factors == HIGHEST)
+        case "drop_in":
+            gain = 0.05 if factors["method"] == "gtr" else 0.01 * float(factors["configuration"])
+            return 0.5 + noise + gain
         case "shape":
             return 0.5 + noise - 0.1 * (factors["shape"] == "gtr-monotone")
         case "anchor":
@@ -220,6 +223,13 @@ def test_contrasts_are_those_of_settings_that_agree_in_all_else(written):
     found = pd.read_csv(written / "tables" / "shape_contrasts.csv").set_index("contrast")
     assert found.loc["gtr against gtr-monotone", "difference"] == pytest.approx(0.1)
     assert found.loc["gtr against gtr-bump", "difference"] == pytest.approx(0, abs=1e-12)
+    assert sentence(written, "drop_in") == (
+        "All else equal, gtr in place of ppo: better on corner-switch."
+    )
+    drawn = {float(one["configuration"]) for one in SETTINGS["drop_in"]}
+    found = pd.read_csv(written / "tables" / "drop_in_contrasts.csv")
+    expected = 0.05 - 0.01 * sum(drawn) / len(drawn)
+    assert found["difference"].to_list() == pytest.approx([expected])
     assert sentence(written, "shape") == (
         "All else equal, gtr against gtr-monotone: better on corner-switch; gtr against gtr-bump: "
         "no difference shown on corner-switch; gtr against gtr-exact: no difference shown on "
@@ -391,7 +401,17 @@ def test_every_figure_is_drawn(written):
 def test_every_table_is_tidy(written):
     found = {path.stem: pd.read_csv(path) for path in (written / "tables").glob("*.csv")}
     assert set(found) == {
-        *("acceptance", "suites", "movement", "capacity", "clip", "surface", "shape"),
+        *(
+            "acceptance",
+            "suites",
+            "drop_in",
+            "drop_in_contrasts",
+            "movement",
+            "capacity",
+            "clip",
+            "surface",
+            "shape",
+        ),
         *("shape_contrasts", "relaxation", "anchor", "anchor_contrasts", "advantage"),
         *("advantage_contrasts", "cures", "others", "stationary", "tuned"),
     }

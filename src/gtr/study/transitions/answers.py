@@ -221,6 +221,12 @@ def shape(study: Study) -> Answer:
     return _factor_answer(study, "shape", asked)
 
 
+def drop_in(study: Study) -> Answer:
+    """GTR in PPO's place, the configuration as it was: what a user meets who tunes nothing anew."""
+    asked = [_Asked("gtr in place of ppo", "method", "gtr", "ppo", ("configuration",))]
+    return _factor_answer(study, "drop_in", asked)
+
+
 def relaxation(study: Study) -> Answer:
     """C4: how many samples lie beyond the radius after a change, and what goes with it."""
     rows = []

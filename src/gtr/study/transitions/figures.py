@@ -53,6 +53,46 @@ def stationary(study: Study, answer: Answer) -> Figure | None:
     return _score_panels(answer.tables.get("stationary"), study.stationary, floor=False)
 
 
+def drop_in(study: Study, answer: Answer) -> Figure | None:
+    """GTR's score against PPO's, a point a configuration and a panel a suite."""
+    table = answer.tables.get("drop_in")
+    if table is None:
+        return None
+    table = _scored(table)
+    names = list(dict.fromkeys(table["suite"]))
+    if not names:
+        return None
+    with mpl.rc_context(STYLE):
+        lines = -(-len(names) // 3)
+        figure = Figure(figsize=(WIDTH, 0.8 + lines * WIDTH / 3), layout="constrained")
+        panels = figure.subplots(lines, 3, squeeze=False).flat
+        for axes, suite in zip(panels[: len(names)], names, strict=True):
+            here = table[table["suite"] == suite]
+            values = here.assign(value=[score.value for score in here["score"]])
+            pairs = values.pivot(index="configuration", columns="method", values="value")
+            pairs = pairs.reindex(columns=["ppo", "gtr"]).dropna()
+            for name, own in (
+                ("gtr", pairs[pairs["gtr"] > pairs["ppo"]]),
+                ("ppo", pairs[pairs["gtr"] <= pairs["ppo"]]),
+            ):
+                axes.plot(own["ppo"], own["gtr"], "o", ms=7, mec=PAPER, color=_LOOK.colour(name))
+            limits = (*axes.get_xlim(), *axes.get_ylim())
+            ends = min(limits), max(limits)
+            axes.plot(ends, ends, color=INK, lw=1, ls=_ENDS, zorder=1)
+            axes.set(xlim=ends, ylim=ends, aspect="equal", title=suite)
+            axes.set_xlabel(f"ppo's {_SCORE}")
+            axes.xaxis.set_major_locator(MaxNLocator(4))
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+            axes.grid()
+            axes.set_axisbelow(True)
+        panels[0].set_ylabel(f"gtr's {_SCORE}")
+        for axes in panels[len(names) :]:
+            axes.set_visible(False)
+        kinds = (("gtr", "gtr is higher"), ("ppo", "ppo is higher"))
+        _legend(figure, [_sample(_LOOK.colour(name), "o", said, False) for name, said in kinds])
+        return figure
+
+
 def movement(study: Study, answer: Answer) -> Figure | None:
     """How far, how straight and how steadily policies go, on each suite."""
     table = answer.tables.get("movement")

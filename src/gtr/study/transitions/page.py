@@ -61,7 +61,18 @@ _SECTIONS = (
     _Section(
         "help",
         "Does it help?",
-        (_Part("suites", "Scores", answers.does_it_help, figures.suites, _COMPARED),),
+        (
+            _Part("suites", "Scores", answers.does_it_help, figures.suites, _COMPARED),
+            _Part(
+                "drop_in",
+                "GTR in PPO's place, nothing else changed",
+                answers.drop_in,
+                figures.drop_in,
+                "A point is a configuration of the learner: the tuned PPO's, and others drawn as "
+                "for tuning. Both methods have their own numbers at their defaults and meet the "
+                "same seeds. Above the line GTR has the higher interquartile mean.",
+            ),
+        ),
     ),
     _Section(
         "inefficient",

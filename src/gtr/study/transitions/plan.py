@@ -12,6 +12,7 @@ from gtr.learner.run import Setting
 from gtr.methods import method
 from gtr.objective import Method
 from gtr.study.arms import Arm, arm
+from gtr.study.tune import candidates
 from gtr.suites import Suite, suite
 
 MAIN = ("ppo", "gtr", "ppo-kl", "ppo-ewma", "ppo@defaults")
@@ -179,6 +180,13 @@ def _spread(low: float, high: float, steps: int) -> list[float]:
 _UNCLIPPED = 1e6
 
 
+def _drop_in(ppo: Setting, gtr: Setting, steps: int) -> Iterator[Setting]:
+    drawn = candidates(arm("ppo@defaults"), ppo.config, 2 * steps, 0)
+    for number, one in enumerate(drawn):
+        for name in ("ppo", "gtr"):
+            yield Setting(method(name), one.config, label(method=name, configuration=number))
+
+
 def _capacity(ppo: Setting, gtr: Setting, steps: int) -> Iterator[Setting]:
     network = ppo.config.network
     base, depth = network.widths[0], len(network.widths)
@@ -247,6 +255,7 @@ def _advantage(ppo: Setting, gtr: Setting, steps: int) -> Iterator[Setting]:
 
 
 QUESTIONS = (
+    Question("drop_in", ("method", "configuration"), True, _drop_in),
     Question("capacity", ("width", "depth"), True, _capacity),
     Question("clip", ("clip",), True, _clip),
     Question("surface", ("stiffness", "radius"), False, _surface),

@@ -17,6 +17,8 @@ _LONG = 14
 
 TITLES = {
     "suites": "Changing suites",
+    "drop_in": "Every configuration",
+    "drop_in_contrasts": "GTR in place of PPO",
     "movement": "Movement on every suite",
     "capacity": "Every network",
     "clip": "Every clip range",
