@@ -111,6 +111,11 @@ def relaxes_with_the_batch(one: Method, found: Evaluation, advantage: Any, _: An
     return found._replace(penalty=found.penalty / jnp.maximum(jnp.mean(advantage**2), 1.0))
 
 
+def in_units_of_the_batch(one: Method, found: Evaluation, advantage: Any, _: Any) -> Evaluation:
+    """The penalty times the batch's root mean square advantage: where all is quiet, no pull."""
+    return found._replace(penalty=found.penalty * jnp.sqrt(jnp.mean(advantage**2)))
+
+
 def clip_above(high: float) -> Change:
     """The clip is wide above 1 only, so that rare actions may grow (clip-higher of DAPO)."""
 
@@ -191,6 +196,13 @@ DESIGNS = {
     "weights by responsibility": Design(_gtr(), _samples(by_responsibility)),
     "kernel of the mixture policy": Design(_gtr(), _samples(of_the_mixture)),
     "pull relaxes with the batch": Design(_gtr(), _samples(relaxes_with_the_batch)),
+    "pull in units of the batch": Design(method("gtr"), _samples(in_units_of_the_batch)),
+    "twice the pull in units of the batch": Design(
+        method("gtr", stiffness=0.5), _samples(in_units_of_the_batch)
+    ),
+    "wide clip, pull in units of the batch": Design(_gtr(), _samples(in_units_of_the_batch)),
+    "clip .2, pull against sharpening": Design(method("gtr", stiffness=0.5), _samples(sharpening)),
+    "clip .2, softer": Design(method("gtr", stiffness=0.1)),
     "clip wide above only": Design(_gtr(clip=0.2), _samples(clip_above(1.0))),
     "ppo, clip wide above only": Design(method("ppo", clip=0.2), _samples(clip_above(1.0))),
     "snapshots by distance": Design(_gtr(every=1), _snapshots_by_distance()),

@@ -110,7 +110,7 @@ def test_better_by_construction_meets_the_bar(written):
     assert gtr["shown"] == "better"
     assert document["seeds"]["comparison"] == list(range(10))
     assert document["seeds"]["grids"] == [GRID_SEED, GRID_SEED + 1, GRID_SEED + 2]
-    assert set(document["versions"]) == {"gtr-rl", "jax", "numpy"}
+    assert set(document["versions"]) == {"gtr-rl", "jax", "jaxlib", "gymnax", "numpy"}
     assert document["command"] == COMMAND
 
 

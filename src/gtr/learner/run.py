@@ -310,7 +310,10 @@ def describe(
         "fresh_each_phase": fresh,
         "seeds": seeds,
         **(described[0] if len(settings) == 1 else {"settings": described}),
-        "versions": {
-            name: version(name) for name in ("gtr-rl", "jax", "jaxlib", "gymnax", "numpy")
-        },
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of what decides a run's numbers beside its configuration."""
+    return {name: version(name) for name in ("gtr-rl", "jax", "jaxlib", "gymnax", "numpy")}

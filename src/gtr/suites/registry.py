@@ -183,7 +183,7 @@ def _minatar(full: bool) -> LearnerConfig:
             network=CNN((16,), (128,)),
         )
     # Flattened observations, as PureJaxRL feeds them: on a CPU several times as fast. A running
-    # scale of advantages nearly doubles PPO's return after a change (docs/designs.md).
+    # scale of advantages is worth a seventh of PPO's return after a change (docs/designs.md).
     return LearnerConfig(
         learning_rate=1e-3, advantage_scale="running", network=MLP((64, 64), "relu")
     )

@@ -6,6 +6,7 @@ None where there is nothing to draw. A method keeps its colour in all of them (`
 
 from collections.abc import Mapping, Sequence
 from itertools import product
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -282,7 +283,7 @@ def relaxation(study: Study, answer: Answer) -> Figure | None:
         return None
     rows = [name for name in study.extent.main if name in set(table["suite"])]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.9 + 1.4 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 1.1 + 1.4 * len(rows)), layout="constrained")
         panels = figure.subplots(len(rows), len(RELAXATION), sharex="row", squeeze=False)
         for (row, suite), (column, measure) in product(enumerate(rows), enumerate(RELAXATION)):
             axes = panels[row, column]
@@ -303,7 +304,7 @@ def relaxation(study: Study, answer: Answer) -> Figure | None:
             if measure.startswith("redescended"):
                 axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}%"))
             if row == 0:
-                axes.set_title(LABELS[measure])
+                axes.set_title(fill(LABELS[measure], 20))
             if row == len(rows) - 1:
                 axes.set_xlabel("steps since the change")
             if column == 0:

@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from gtr.files import write_whole
+from gtr.learner.run import versions
 from gtr.study import html
 from gtr.study.statistics import BOOTSTRAP_SEED, CLAIM_RUNS, CONFIDENCE, RESAMPLES, Estimate
 from gtr.study.style import as_png, as_svg
@@ -259,7 +259,7 @@ def _as_json(study: Study, bar: Bar, found: dict[str, Answer], command: str) -> 
         "study": "transitions",
         "size": study.extent.name,
         "command": command,
-        "versions": _versions(),
+        "versions": versions(),
         "seeds": {
             "comparison": list(study.seeds),
             "grids": list(study.grid_seeds),
@@ -308,10 +308,6 @@ def _plain(value: Any) -> Any:
             "runs": value.runs,
         }
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("gtr-rl", "jax", "numpy")}
 
 
 def _bar_table(bar: Bar) -> pd.DataFrame:
@@ -415,7 +411,7 @@ _PROVENANCE = "How these numbers were made"
 
 def _provenance(study: Study, answer: Answer, command: str) -> str:
     extent = study.extent
-    versions = ", ".join(f"{name} {found}" for name, found in _versions().items())
+    used = ", ".join(f"{name} {found}" for name, found in versions().items())
     lifetimes = [
         f"{suite.name} {count(suite.phases, 'phase')} of {suite.phase_steps:,} steps"
         for suite in map(extent.suite, extent.main)
@@ -427,7 +423,7 @@ def _provenance(study: Study, answer: Answer, command: str) -> str:
         f"Seeds of the comparisons so far: {_range(study.seeds)}. Seeds of the grids so far: "
         f"{_range(study.grid_seeds)}. Tuning uses those from {FIRST_SEED:,}, the grids those from "
         f"{GRID_SEED:,}, so that no comparison meets a seed that anything was chosen on.",
-        f"Versions: {versions}.",
+        f"Versions: {used}.",
         "The numbers of every table and figure are in tables/, the headline numbers in "
         "results.json.",
     ]
