@@ -137,3 +137,10 @@ def test_a_training_that_outlives_its_configuration_is_refused(tmp_path):
     config.write_text(set_field("phases", 2)(config.read_text()))
     with pytest.raises(GTRError, match="one of them is of another run"):
         read_directory(run)
+
+
+def test_a_return_of_no_episode_is_none(tmp_path):
+    metrics = training(lambda *_: 1.0, (0,), 1, iterations=3)
+    metrics.loc[1, ["episodes", "return"]] = [0, 0.0]
+    metrics.to_csv(tmp_path / "metrics.csv", index=False)
+    assert read_metrics(tmp_path / "metrics.csv")["return"].isna().tolist() == [False, True, False]

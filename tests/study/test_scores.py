@@ -96,6 +96,14 @@ def test_adaptation_takes_a_full_window_after_the_change():
     assert adaptation(metrics, targets)["time"].tolist() == [33 * ITERATION_STEPS]
 
 
+def test_an_iteration_without_an_episode_says_nothing_of_adaptation():
+    # 40 iterations smooth over 2; one of the two that first reach the target saw no episode end.
+    metrics = training(lambda s, p, w: float(w >= 10), (0,), 2, iterations=40)
+    metrics.loc[metrics.index % 40 == 11, ["episodes", "return"]] = [0, np.nan]
+    targets = pd.DataFrame({0: [0.8], 1: [0.8]}, index=[0])
+    assert adaptation(metrics, targets)["time"].tolist() == [12 * ITERATION_STEPS]
+
+
 def test_scores_are_paired_with_the_oracle_of_the_same_seed():
     arms = known_arms()
     easy = training(lambda s, *_: 1.0 + s, (0, 1, 2))
