@@ -1,5 +1,7 @@
 """The table of methods, their numbers by flat names, and methods as pytrees."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +25,8 @@ from gtr.objective import (
     Unclipped,
 )
 
+GTR = Method("gtr", Clip(0.2), Gaussian(0.25, 0.4), anchor=Recent(8, 2, 0.7), relative=True)
+
 TABLE = {
     "ppo": Method("ppo", Clip(0.2)),
     "ppo-kl": Method(
@@ -39,19 +43,14 @@ TABLE = {
         "cim", Unclipped(), Gaussian(2.0, 1.0), anchor=Behaviour(), divergence="probability"
     ),
     "gipo": Method("gipo", Unclipped(), gate=Gate(0.4), anchor=Behaviour()),
-    "gtr": Method("gtr", Clip(0.2), Gaussian(0.25, 0.4), anchor=Recent(8, 2, 0.7)),
-    "gtr-bump": Method("gtr-bump", Clip(0.2), Bump(0.25, 0.4), anchor=Recent(8, 2, 0.7)),
+    "gtr": GTR,
+    "gtr-bump": replace(GTR, name="gtr-bump", penalty=Bump(0.25, 0.4)),
     "gtr-gate": Method("gtr-gate", Clip(0.2), gate=Gate(0.4), anchor=Recent(8, 2, 0.7)),
-    "gtr-one-anchor": Method("gtr-one-anchor", Clip(0.2), Gaussian(0.25, 0.4), anchor=Stale(4)),
-    "gtr-behaviour": Method("gtr-behaviour", Clip(0.2), Gaussian(0.25, 0.4), anchor=Behaviour()),
-    "gtr-exact": Method(
-        "gtr-exact",
-        Clip(0.2),
-        Gaussian(0.25, 0.4),
-        anchor=Recent(8, 2, 0.7),
-        divergence="exact",
-    ),
-    "gtr-monotone": Method("gtr-monotone", Clip(0.2), Quadratic(0.25), anchor=Recent(8, 2, 0.7)),
+    "gtr-one-anchor": replace(GTR, name="gtr-one-anchor", anchor=Stale(4)),
+    "gtr-behaviour": replace(GTR, name="gtr-behaviour", anchor=Behaviour()),
+    "gtr-exact": replace(GTR, name="gtr-exact", divergence="exact"),
+    "gtr-monotone": replace(GTR, name="gtr-monotone", penalty=Quadratic(0.25)),
+    "gtr-absolute": replace(GTR, name="gtr-absolute", relative=False),
 }
 
 
@@ -66,7 +65,9 @@ def test_numbers_go_round(name):
 
 def test_numbers_are_replaced_by_flat_names():
     changed = method("gtr", stiffness=0.2, radius=1, clip=0.1, anchors=4, every=3, decay=0.9)
-    assert changed == Method("gtr", Clip(0.1), Gaussian(0.2, 1.0), anchor=Recent(4, 3, 0.9))
+    assert changed == replace(
+        GTR, surrogate=Clip(0.1), penalty=Gaussian(0.2, 1.0), anchor=Recent(4, 3, 0.9)
+    )
     assert isinstance(changed.penalty, Gaussian)
     assert isinstance(changed.penalty.radius, float)
     assert method("gtr") == TABLE["gtr"]

@@ -1,8 +1,8 @@
 """The named methods, and every method as a JAX pytree.
 
 Importing this module registers the dataclasses of `gtr.objective` with JAX: their numbers become
-leaves, so that one jitted call can sweep over them; names, `count`, `every` and the kind of
-divergence become structure, so that a change of them compiles anew.
+leaves, so that one jitted call can sweep over them; names, `count`, `every`, the kind of divergence
+and the unit of the stiffness become structure, so that a change of them compiles anew.
 """
 
 import difflib
@@ -35,7 +35,7 @@ from gtr.objective import (
 
 runtime.prepare()
 
-_STATIC = frozenset({"name", "divergence", "count", "every"})
+_STATIC = frozenset({"name", "divergence", "relative", "count", "every"})
 
 
 def _register(kind: type) -> None:
@@ -74,6 +74,14 @@ class _Entry:
 
 
 _GTR = "our reading of arXiv:2606.03382"
+
+
+def _gtr(name: str, **parts: Any) -> Method:
+    whole = Method(
+        name, Clip(defaults.CLIP), penalty=Gaussian(), anchor=Recent(), relative=defaults.RELATIVE
+    )
+    return replace(whole, **parts)
+
 
 _ENTRIES = {
     entry.method.name: entry
@@ -128,44 +136,43 @@ _ENTRIES = {
             "our reading of the abstract of arXiv:2603.03955",
         ),
         _Entry(
-            Method("gtr", Clip(defaults.CLIP), penalty=Gaussian(), anchor=Recent()),
+            _gtr("gtr"),
             "clip and bounded Gaussian penalty to a mixture of recent policies",
             _GTR,
         ),
         _Entry(
-            Method("gtr-bump", Clip(defaults.CLIP), penalty=Bump(), anchor=Recent()),
+            _gtr("gtr-bump", penalty=Bump()),
             "as gtr, with a penalty whose value itself returns to 0",
             _GTR,
         ),
         _Entry(
-            Method("gtr-gate", Clip(defaults.CLIP), gate=Gate(), anchor=Recent()),
+            _gtr("gtr-gate", penalty=None, gate=Gate(), relative=False),
             "as gtr, with the kernel as a weight on the surrogate in place of the penalty",
             f"{_GTR}; GIPO, arXiv:2603.03955",
         ),
         _Entry(
-            Method("gtr-one-anchor", Clip(defaults.CLIP), penalty=Gaussian(), anchor=Stale()),
+            _gtr("gtr-one-anchor", anchor=Stale()),
             "as gtr, with one old snapshot in place of the mixture",
             f"ablation of {_GTR}",
         ),
         _Entry(
-            Method("gtr-behaviour", Clip(defaults.CLIP), penalty=Gaussian(), anchor=Behaviour()),
+            _gtr("gtr-behaviour", anchor=Behaviour()),
             "as gtr, with the behaviour policy alone in place of the mixture",
             f"ablation of {_GTR}",
         ),
         _Entry(
-            Method(
-                "gtr-exact",
-                Clip(defaults.CLIP),
-                penalty=Gaussian(),
-                anchor=Recent(),
-                divergence="exact",
-            ),
+            _gtr("gtr-exact", divergence="exact"),
             "as gtr, with the exact KL of each state in place of the sampled log-ratio",
             f"ablation of {_GTR}",
         ),
         _Entry(
-            Method("gtr-monotone", Clip(defaults.CLIP), penalty=Quadratic(), anchor=Recent()),
+            _gtr("gtr-monotone", penalty=Quadratic()),
             "as gtr, with a monotone quadratic penalty of the same curvature",
+            f"ablation of {_GTR}",
+        ),
+        _Entry(
+            _gtr("gtr-absolute", relative=False),
+            "as gtr, with a stiffness that does not follow the size of the batch's advantages",
             f"ablation of {_GTR}",
         ),
     )

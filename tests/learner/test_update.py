@@ -343,7 +343,7 @@ def test_no_epochs_change_nothing():
         "gtr",
         *(
             pytest.param(n, marks=pytest.mark.slow)
-            for n in ("gtr-bump", "gtr-monotone", "gtr-behaviour", "gtr-exact")
+            for n in ("gtr-bump", "gtr-monotone", "gtr-behaviour", "gtr-exact", "gtr-absolute")
         ),
     ],
 )
@@ -360,6 +360,24 @@ def test_with_stiffness_gtr_is_not_ppo():
     ppo = train(small_suite(), method("ppo"), seeds=2)
     gtr = train(small_suite(), method("gtr", stiffness=1.0), seeds=2)
     assert not gtr.metrics["policy_grad_norm"].equals(ppo.metrics["policy_grad_norm"])
+
+
+def test_a_relative_stiffness_follows_the_whole_batchs_advantages():
+    suite = small_suite(config=replace(TINY, advantage_scale="none"), phase_iterations=6)
+    metrics = train(suite, method("gtr", stiffness=0.5), seeds=2).metrics
+    stiffness = metrics["stiffness"].to_numpy()
+    assert len(np.unique(stiffness)) > 6
+    assert np.all((stiffness > 0) & (stiffness < 0.5))
+    np.testing.assert_allclose(metrics["escape_advantage"], stiffness * 0.4 * np.exp(-0.5), 1e-5)
+    fixed = train(suite, method("gtr-absolute", stiffness=0.5), seeds=2).metrics
+    assert set(fixed["stiffness"]) == {0.5}
+
+
+def test_standardised_advantages_leave_a_relative_stiffness_as_it_is():
+    relative = train(small_suite(), method("gtr"), seeds=2)
+    absolute = train(small_suite(), method("gtr-absolute"), seeds=2)
+    assert_same(relative.state.trained.actor, absolute.state.trained.actor)
+    assert set(relative.metrics["stiffness"]) == {0.25}
 
 
 def test_adaptive_stiffness_doubles_above_the_target_and_halves_below():

@@ -24,7 +24,7 @@ from gtr.learner.parallel import split
 from gtr.learner.rollout import Batch, collect
 from gtr.learner.state import Keys, Problem, RunState
 from gtr.learner.update import Objective, Samples, update
-from gtr.objective import Method, adapt
+from gtr.objective import Method, adapt, batch_stiffness
 
 
 def iterate(
@@ -106,6 +106,9 @@ def iterate(
         scaled = advantages / scale
     else:
         scaled = advantages
+    stiffness = state.stiffness
+    if config.advantage_scale != "batch":
+        stiffness = batch_stiffness(method, scaled, stiffness=stiffness)
 
     # samples
     behaviour_log_prob = distribution.log_prob(parameters, action)
@@ -132,14 +135,14 @@ def iterate(
         seen,
         samples,
         order_bits,
-        objective=Objective(method, anchor_weights, state.stiffness, distribution, rates.entropy),
+        objective=Objective(method, anchor_weights, stiffness, distribution, rates.entropy),
         config=config,
         rates=rates,
         devices=devices,
     )
-    stiffness = state.stiffness
-    if stiffness is not None:
-        stiffness = jnp.float32(adapt(stiffness, measures["kl"], method.target_kl))
+    coefficient = state.stiffness
+    if coefficient is not None:
+        coefficient = jnp.float32(adapt(coefficient, measures["kl"], method.target_kl))
 
     # measure
     moments = state.moments
@@ -182,7 +185,7 @@ def iterate(
         reward_moments=reward_moments,
         discounted=discounted,
         advantage_square=advantage_square,
-        stiffness=stiffness,
+        stiffness=coefficient,
         episodes=episodes,
         track=track,
     ), measures

@@ -6,7 +6,14 @@ It imports neither JAX nor PyTorch, and nothing else of this package but the err
 
 from gtr.objective.anchors import Anchor, Average, Behaviour, Initial, Recent, Stale
 from gtr.objective.diagnostics import diagnostics
-from gtr.objective.method import Evaluation, Method, adapt, evaluate, validate
+from gtr.objective.method import (
+    Evaluation,
+    Method,
+    adapt,
+    batch_stiffness,
+    evaluate,
+    validate,
+)
 from gtr.objective.movement import (
     categorical_hellinger,
     categorical_step_cosine,
@@ -46,6 +53,7 @@ __all__ = [
     "Surrogate",
     "Unclipped",
     "adapt",
+    "batch_stiffness",
     "categorical_hellinger",
     "categorical_step_cosine",
     "diagnostics",

@@ -12,6 +12,10 @@ standardised advantage: noise is held, and a sample with an advantage of a tenth
 deviation is not. Half the stiffness or twice the radius did as well within the doubt; four times
 the stiffness did worse. The radius is a change of an action's probability by half.
 
+RELATIVE: the stiffness counts in units of the root mean square of the batch's advantages. Without,
+a batch that met no reward was held against its entropy bonus, and on corner-switch GTR fell far
+behind PPO. Where advantages are standardised in each batch it makes no difference.
+
 COUNT anchors, EVERY so many iterations apart, with weights that fall by DECAY: the mixture looks
 back 14 iterations, with a third of its weight on the policy that collected the batch. One pass over
 a batch asks all of them, so their number is free.
@@ -20,6 +24,7 @@ a batch asks all of them, so their number is free.
 CLIP = 0.2
 STIFFNESS = 0.25
 RADIUS = 0.4
+RELATIVE = True
 COUNT = 8
 EVERY = 2
 DECAY = 0.7

@@ -17,10 +17,19 @@ from array_api_compat import array_namespace
 
 from gtr.errors import GTRError
 from gtr.objective.anchors import Anchor, Behaviour
-from gtr.objective.numerics import Array, Number, bounded, log_difference, ratio, stop_gradient
+from gtr.objective.numerics import (
+    LIMIT,
+    Array,
+    Number,
+    bounded,
+    log_difference,
+    ratio,
+    stop_gradient,
+)
 from gtr.objective.penalties import (
     Gate,
     Penalty,
+    bounded_stiffness,
     half_square,
     half_square_of_probabilities,
     kernel,
@@ -45,6 +54,8 @@ class Method:
             for half the squared difference of its probabilities; "exact" where the caller gives
             KL(anchor_k || policy) of each state.
         target_kl: in nats; where given, the penalty's stiffness follows it (see `adapt`).
+        relative: whether the penalty's stiffness counts in units of the batch's advantages
+            (see `batch_stiffness`).
     """
 
     name: str
@@ -54,6 +65,7 @@ class Method:
     anchor: Anchor | None = None
     divergence: Literal["sample", "probability", "exact"] = "sample"
     target_kl: Number | None = None
+    relative: bool = False
 
 
 class Evaluation(NamedTuple):
@@ -116,7 +128,7 @@ def evaluate(
             only; the anchor's own weights where None. Penalties and kernels are linear in the
             weights, so anchors drawn by their weights give the mixture's penalty on average.
         divergence: (..., K) KL(anchor_k || policy), nats; for an "exact" method only.
-        stiffness: replaces the penalty's, as an adaptive coefficient does.
+        stiffness: replaces the penalty's, as `adapt` and `batch_stiffness` give it.
 
     Returns:
         An `Evaluation`.
@@ -193,6 +205,41 @@ def adapt(stiffness: Number, kl: Number, target_kl: Number) -> Number:
     """
     factor = (1.0 + (kl > 1.5 * target_kl)) * (1.0 - 0.5 * (kl < target_kl / 1.5))
     return bounded(stiffness * factor, SMALLEST_STIFFNESS, LARGEST_STIFFNESS)
+
+
+def batch_stiffness(
+    method: Method,
+    advantage: Array,
+    *,
+    mask: Array | None = None,
+    stiffness: Number | None = None,
+) -> Number | None:
+    """The stiffness for one batch: of a `relative` method, times the batch's RMS advantage.
+
+    Advantages that are standardised in each batch have a root mean square (RMS) of 1, and need
+    none of this. On any other scale a batch without reward has small advantages. A stiffness that
+    stays as it is then outweighs them, and the entropy bonus too, which is all there is to bring
+    exploration back. Our reading of "relaxing"; docs/designs.md says what it changed.
+
+    Args:
+        method: the method.
+        advantage: (...) of the whole batch, not of a minibatch alone.
+        mask: (...) booleans (or 0 and 1): the samples that count. All where None.
+        stiffness: replaces the penalty's, as in `evaluate`.
+
+    Returns:
+        What to give `evaluate` and `diagnostics` as `stiffness`: for a relative method a scalar of
+        `advantage`'s library, finite for every input but NaN; else `stiffness` as it was given.
+    """
+    if not method.relative or method.penalty is None:
+        return stiffness
+    advantage = bounded(stop_gradient(advantage), -LIMIT, LIMIT)
+    xp = array_namespace(advantage)
+    keep = xp.ones_like(advantage, dtype=xp.bool) if mask is None else mask != 0
+    square = xp.sum(xp.where(keep, advantage * advantage, 0.0))
+    number = bounded(xp.sum(xp.astype(keep, advantage.dtype)), 1.0, math.inf)
+    own = bounded_stiffness(method.penalty.stiffness if stiffness is None else stiffness)
+    return own * xp.sqrt(square / number)
 
 
 def validate(method: Method) -> None:
