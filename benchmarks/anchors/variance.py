@@ -110,7 +110,7 @@ def measured(name: str) -> pd.DataFrame:
     problem_suite = suite(name)
     config = configure(problem_suite.config, **SUITES[name])
     oldest = defaults.COUNT * defaults.EVERY
-    one = method("gtr", anchors=oldest + 2, every=1)
+    one = method("gtr-absolute", anchors=oldest + 2, every=1)
     problem = Problem(
         environment=problem_suite.environment,
         changing=True,

@@ -174,7 +174,7 @@ SNAPSHOT_KL = 0.02
 
 
 def _gtr(**numbers: Any) -> Method:
-    return method("gtr", **{"clip": 0.5, "stiffness": 0.25, "radius": 0.4, **numbers})
+    return method("gtr-absolute", **{"clip": 0.5, "stiffness": 0.25, "radius": 0.4, **numbers})
 
 
 DESIGNS = {
@@ -182,7 +182,8 @@ DESIGNS = {
     "ppo, clip .5": Design(method("ppo", clip=0.5)),
     "spo": Design(method("spo", clip=0.3)),
     "first reading": Design(_gtr(clip=0.2, stiffness=0.4, radius=0.5)),
-    "gtr's defaults": Design(method("gtr")),
+    "clip .2": Design(_gtr(clip=0.2)),
+    "gtr": Design(method("gtr")),
     "wide clip": Design(_gtr()),
     "wide clip, softer": Design(_gtr(stiffness=0.12)),
     "wide clip, wider radius": Design(_gtr(radius=0.8)),
@@ -196,13 +197,13 @@ DESIGNS = {
     "weights by responsibility": Design(_gtr(), _samples(by_responsibility)),
     "kernel of the mixture policy": Design(_gtr(), _samples(of_the_mixture)),
     "pull relaxes with the batch": Design(_gtr(), _samples(relaxes_with_the_batch)),
-    "pull in units of the batch": Design(method("gtr"), _samples(in_units_of_the_batch)),
+    "pull in units of the batch": Design(_gtr(clip=0.2), _samples(in_units_of_the_batch)),
     "twice the pull in units of the batch": Design(
-        method("gtr", stiffness=0.5), _samples(in_units_of_the_batch)
+        _gtr(clip=0.2, stiffness=0.5), _samples(in_units_of_the_batch)
     ),
     "wide clip, pull in units of the batch": Design(_gtr(), _samples(in_units_of_the_batch)),
-    "clip .2, pull against sharpening": Design(method("gtr", stiffness=0.5), _samples(sharpening)),
-    "clip .2, softer": Design(method("gtr", stiffness=0.1)),
+    "clip .2, pull against sharpening": Design(_gtr(clip=0.2, stiffness=0.5), _samples(sharpening)),
+    "clip .2, softer": Design(_gtr(clip=0.2, stiffness=0.1)),
     "clip wide above only": Design(_gtr(clip=0.2), _samples(clip_above(1.0))),
     "ppo, clip wide above only": Design(method("ppo", clip=0.2), _samples(clip_above(1.0))),
     "snapshots by distance": Design(_gtr(every=1), _snapshots_by_distance()),
@@ -210,8 +211,4 @@ DESIGNS = {
     "older anchors, 8 apart": Design(_gtr(every=8)),
     "two anchors, 1 apart": Design(_gtr(anchors=2, every=1)),
     "anchors of longer memory": Design(_gtr(decay=0.9)),
-    "bump": Design(method("gtr-bump", clip=0.5, stiffness=0.25, radius=0.8)),
-    "gate": Design(method("gtr-gate", clip=0.5, radius=0.4)),
-    "monotone": Design(method("gtr-monotone", clip=0.5, stiffness=0.12)),
-    "exact divergence": Design(method("gtr-exact", clip=0.5, stiffness=0.25, radius=0.4)),
 }

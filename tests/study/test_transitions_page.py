@@ -21,7 +21,7 @@ from tests.study.pages import Page, is_drawn, screenshot
 from tests.study.studies import FLOOR, SIZE, TOP, luck, write_grid, write_scores, write_study
 
 FIGURES = {
-    *("suites", "drop_in", "movement", "capacity", "surface", "shape", "relaxation"),
+    *("suites", "drop_in", "reuse", "movement", "capacity", "surface", "shape", "relaxation"),
     *("anchor", "advantage", "cures", "stationary"),
 }
 COMMAND = "gtr study transitions --size tiny --out <there> & back"
@@ -68,6 +68,9 @@ def grids(question, factors, seed):
         case "drop_in":
             gain = 0.05 if factors["method"] == "gtr" else 0.01 * float(factors["configuration"])
             return 0.5 + noise + gain
+        case "reuse":
+            gain = 0.01 * (float(factors["epochs"]) - 5) * (factors["method"] == "gtr")
+            return 0.5 + noise + gain - 0.1 * (factors["rate"] == "third")
         case "shape":
             return 0.5 + noise - 0.1 * (factors["shape"] == "gtr-monotone")
         case "anchor":
@@ -234,6 +237,13 @@ def test_contrasts_are_those_of_settings_that_agree_in_all_else(written):
         "All else equal, gtr against gtr-monotone: better on corner-switch; gtr against gtr-bump: "
         "no difference shown on corner-switch; gtr against gtr-exact: no difference shown on "
         "corner-switch."
+    )
+    found = pd.read_csv(written / "tables" / "reuse_contrasts.csv")
+    assert found["difference"].to_list() == pytest.approx([-0.03, -0.01, 0.03, 0.11])
+    assert sentence(written, "reuse") == (
+        "All else equal, gtr in place of ppo, 2 epochs: worse on corner-switch; gtr in place of "
+        "ppo, 4 epochs: worse on corner-switch; gtr in place of ppo, 8 epochs: better on "
+        "corner-switch; gtr in place of ppo, 16 epochs: better on corner-switch."
     )
     found = pd.read_csv(written / "tables" / "anchor_contrasts.csv")
     counts = {float(one["count"]) for one in SETTINGS["anchor"] if one["anchor"] == "mixture"}
@@ -406,6 +416,8 @@ def test_every_table_is_tidy(written):
             "suites",
             "drop_in",
             "drop_in_contrasts",
+            "reuse",
+            "reuse_contrasts",
             "movement",
             "capacity",
             "clip",

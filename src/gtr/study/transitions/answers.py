@@ -38,6 +38,7 @@ from gtr.study.transitions.reading import (
     in_order,
     lacking,
     normalised,
+    ordered,
     runs_of,
 )
 from gtr.study.wording import count, listed
@@ -225,6 +226,23 @@ def drop_in(study: Study) -> Answer:
     """GTR in PPO's place, the configuration as it was: what a user meets who tunes nothing anew."""
     asked = [_Asked("gtr in place of ppo", "method", "gtr", "ppo", ("configuration",))]
     return _factor_answer(study, "drop_in", asked)
+
+
+def reuse(study: Study) -> Answer:
+    """GTR in PPO's place by how many passes are made over a batch, at two learning rates."""
+    grid = study.grids.get("reuse")
+    asked = [
+        _Asked(
+            f"gtr in place of ppo, {epochs} epochs",
+            "method",
+            "gtr",
+            "ppo",
+            ("rate",),
+            {"epochs": epochs},
+        )
+        for epochs in ([] if grid is None else ordered(grid["epochs"]))
+    ]
+    return _factor_answer(study, "reuse", asked)
 
 
 def relaxation(study: Study) -> Answer:

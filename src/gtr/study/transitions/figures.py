@@ -94,6 +94,38 @@ def drop_in(study: Study, answer: Answer) -> Figure | None:
         return figure
 
 
+def reuse(study: Study, answer: Answer) -> Figure | None:
+    """PPO's and GTR's scores by the number of epochs, a panel a suite."""
+    table = answer.tables.get("reuse")
+    if table is None:
+        return None
+    names, values = list(dict.fromkeys(table["suite"])), ordered(table["epochs"])
+    kinds = list(product(("ppo", "gtr"), ("tuned", "third")))
+    with mpl.rc_context(STYLE):
+        lines = -(-len(names) // 3)
+        figure = Figure(figsize=(WIDTH, 0.9 + 2.7 * lines), layout="constrained")
+        panels = figure.subplots(lines, 3, squeeze=False)
+        for axes, suite in zip(panels.flat[: len(names)], names, strict=True):
+            here = table[table["suite"] == suite]
+            _levels(axes, study, "reuse", suite, ())
+            for place, (name, rate) in enumerate(kinds):
+                own = here[(here["method"] == name) & (here["rate"] == rate)]
+                shift = 0.1 * (place - 1.5)
+                _track(axes, own, "epochs", values, shift, *_pair(name, rate == "third"))
+            axes.set_xticks(range(len(values)), values)
+            axes.set_xlim(-0.5, len(values) - 0.5)
+            axes.set_title(suite)
+            axes.set_xlabel("epochs")
+        panels[0, 0].set_ylabel(_SCORE)
+        for axes in panels.flat[len(names) :]:
+            axes.set_visible(False)
+        _cover(panels)
+        said = {"tuned": "tuned learning rate", "third": "a third of it"}
+        handles = [_pair_handle(name, rate == "third", said[rate]) for name, rate in kinds]
+        _legend(figure, [*handles, _oracle_handle()])
+        return figure
+
+
 def movement(study: Study, answer: Answer) -> Figure | None:
     """How far, how straight and how steadily policies go, on each suite."""
     table = answer.tables.get("movement")
@@ -383,9 +415,7 @@ def advantage(study: Study, answer: Answer) -> Figure | None:
             for place, (name, scale) in enumerate(kinds):
                 own = here[(here["method"] == name) & (here["scale"] == scale)]
                 shift = 0.1 * (place - 1.5)
-                _track(
-                    axes, own, "entropy", values, shift, _scaled(name, scale), _SCALE_MARKERS[scale]
-                )
+                _track(axes, own, "entropy", values, shift, *_pair(name, scale == "running"))
             axes.set_xticks(range(len(values)), values)
             axes.set_xlim(-0.5, len(values) - 0.5)
             if row == 0:
@@ -396,17 +426,7 @@ def advantage(study: Study, answer: Answer) -> Figure | None:
                 axes.set_ylabel(f"{suite}\n{_SCORE}")
         _cover(panels)
         handles = [
-            Line2D(
-                [],
-                [],
-                lw=2,
-                marker=_SCALE_MARKERS[scale],
-                ms=7,
-                mec=PAPER,
-                label=f"{name}, {scale} scale",
-                **_scaled(name, scale),
-            )
-            for name, scale in kinds
+            _pair_handle(name, scale == "running", f"{scale} scale") for name, scale in kinds
         ]
         _legend(figure, [*handles, _oracle_handle()])
         return figure
@@ -442,11 +462,18 @@ def how_far(study: Study, answer: Answer) -> Figure | None:
 
 
 _FACTORS = {"width": "units a layer", "depth": "hidden layers", "clip": "clip range"}
-_SCALE_MARKERS = {"batch": "o", "running": "s"}
 
 
-def _scaled(name: str, scale: str) -> dict[str, Any]:
-    return {"color": _LOOK.colour(name), "ls": "-" if scale == "batch" else (0, (5, 1.5))}
+def _pair(name: str, other: bool) -> tuple[dict[str, Any], str]:
+    """Line and marker of a method under one of two conditions."""
+    line = {"color": _LOOK.colour(name), "ls": (0, (5, 1.5)) if other else "-"}
+    return line, "s" if other else "o"
+
+
+def _pair_handle(name: str, other: bool, condition: str) -> Line2D:
+    line, marker = _pair(name, other)
+    label = f"{name}, {condition}"
+    return Line2D([], [], lw=2, marker=marker, ms=7, mec=PAPER, label=label, **line)
 
 
 def _score_panels(table: pd.DataFrame | None, scores: pd.DataFrame, floor: bool) -> Figure | None:

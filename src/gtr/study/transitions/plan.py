@@ -22,7 +22,7 @@ GTR is tuned in what all methods share. PPO is there twice: with its clip tuned 
 that it is searched as GTR is. A GTR that beats the first alone has only had less to find.
 """
 
-SHAPES = ("gtr-monotone", "gtr-bump", "gtr-gate", "gtr-exact")
+SHAPES = ("gtr-monotone", "gtr-bump", "gtr-gate", "gtr-exact", "gtr-absolute")
 ANCHORS = ("gtr-one-anchor", "gtr-behaviour")
 RIVALS = ("spo", "cim", "gipo")
 CURED = tuple(
@@ -187,6 +187,17 @@ def _drop_in(ppo: Setting, gtr: Setting, steps: int) -> Iterator[Setting]:
             yield Setting(method(name), one.config, label(method=name, configuration=number))
 
 
+def _reuse(ppo: Setting, gtr: Setting, steps: int) -> Iterator[Setting]:
+    tuned = ppo.config.learning_rate
+    for epochs in (2, 4, 8, 16) if steps > 3 else (2, 8):
+        # More steps on a batch may want smaller ones, so no rate alone would be fair to both ends.
+        for rate in (tuned, float(f"{tuned / 3:.3g}")):
+            config = configure(ppo.config, epochs=epochs, learning_rate=rate)
+            own = "tuned" if rate == tuned else "third"
+            for name in ("ppo", "gtr"):
+                yield Setting(method(name), config, label(method=name, epochs=epochs, rate=own))
+
+
 def _capacity(ppo: Setting, gtr: Setting, steps: int) -> Iterator[Setting]:
     network = ppo.config.network
     base, depth = network.widths[0], len(network.widths)
@@ -256,6 +267,7 @@ def _advantage(ppo: Setting, gtr: Setting, steps: int) -> Iterator[Setting]:
 
 QUESTIONS = (
     Question("drop_in", ("method", "configuration"), True, _drop_in),
+    Question("reuse", ("method", "epochs", "rate"), False, _reuse),
     Question("capacity", ("width", "depth"), True, _capacity),
     Question("clip", ("clip",), True, _clip),
     Question("surface", ("stiffness", "radius"), False, _surface),

@@ -19,6 +19,8 @@ TITLES = {
     "suites": "Changing suites",
     "drop_in": "Every configuration",
     "drop_in_contrasts": "GTR in place of PPO",
+    "reuse": "Every number of epochs",
+    "reuse_contrasts": "GTR in place of PPO by epochs",
     "movement": "Movement on every suite",
     "capacity": "Every network",
     "clip": "Every clip range",
