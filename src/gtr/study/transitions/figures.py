@@ -1,47 +1,44 @@
-"""The figures of the study, one or more to a question.
+"""The figures of the study's comparisons: one arm beside another.
 
 Each is drawn from the study and from the tables of its question's answer, without global state;
-None where there is nothing to draw. A method keeps its colour in all of them (`style`).
+None where there is nothing to draw.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import product
 from textwrap import fill
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from gtr.methods import method, numbers
 from gtr.study.arms import CURES
 from gtr.study.drawing import WIDTH, as_steps, dots, label_rows, whisker
 from gtr.study.records import ORACLE
 from gtr.study.statistics import Estimate
-from gtr.study.style import FAINT, GRID, INK, PAPER, STYLE, Look
+from gtr.study.style import GRID, INK, PAPER, STYLE
 from gtr.study.transitions.answers import (
     RELAXATION,
     TOGETHER,
     Answer,
-    best_setting,
-    level,
-    own_size,
 )
-from gtr.study.transitions.plan import ANCHORS, MAIN, RIVALS, SHAPES
-from gtr.study.transitions.reading import UNCLIPPED, Study, ordered
-from gtr.study.wording import LABELS, number
-
-_LOOK = Look((*MAIN, *SHAPES, *ANCHORS, *RIVALS))
-_SCORE = "normalised score"
-_ENDS = (0, (4, 2))
-_ON_LIGHT, _ON_DARK = "#101010", "#ffffff"
-"""Text on a coloured cell, which is the same on light and dark pages; no ink, so that it stays."""
+from gtr.study.transitions.marks import (
+    DASHES,
+    LOOK,
+    SCORE,
+    as_arrays,
+    handle,
+    legend,
+    sample,
+    scored,
+)
+from gtr.study.transitions.plan import MAIN
+from gtr.study.transitions.reading import Study
+from gtr.study.wording import LABELS
 
 
 def suites(study: Study, answer: Answer) -> Figure | None:
@@ -52,78 +49,6 @@ def suites(study: Study, answer: Answer) -> Figure | None:
 def stationary(study: Study, answer: Answer) -> Figure | None:
     """Scores of the main arms on the stationary twins, each and together."""
     return _score_panels(answer.tables.get("stationary"), study.stationary, floor=False)
-
-
-def drop_in(study: Study, answer: Answer) -> Figure | None:
-    """GTR's score against PPO's, a point a configuration and a panel a suite."""
-    table = answer.tables.get("drop_in")
-    if table is None:
-        return None
-    table = _scored(table)
-    names = list(dict.fromkeys(table["suite"]))
-    if not names:
-        return None
-    with mpl.rc_context(STYLE):
-        lines = -(-len(names) // 3)
-        figure = Figure(figsize=(WIDTH, 0.8 + lines * WIDTH / 3), layout="constrained")
-        panels = figure.subplots(lines, 3, squeeze=False).flat
-        for axes, suite in zip(panels[: len(names)], names, strict=True):
-            here = table[table["suite"] == suite]
-            values = here.assign(value=[score.value for score in here["score"]])
-            pairs = values.pivot(index="configuration", columns="method", values="value")
-            pairs = pairs.reindex(columns=["ppo", "gtr"]).dropna()
-            for name, own in (
-                ("gtr", pairs[pairs["gtr"] > pairs["ppo"]]),
-                ("ppo", pairs[pairs["gtr"] <= pairs["ppo"]]),
-            ):
-                axes.plot(own["ppo"], own["gtr"], "o", ms=7, mec=PAPER, color=_LOOK.colour(name))
-            limits = (*axes.get_xlim(), *axes.get_ylim())
-            ends = min(limits), max(limits)
-            axes.plot(ends, ends, color=INK, lw=1, ls=_ENDS, zorder=1)
-            axes.set(xlim=ends, ylim=ends, aspect="equal", title=suite)
-            axes.set_xlabel(f"ppo's {_SCORE}")
-            axes.xaxis.set_major_locator(MaxNLocator(4))
-            axes.yaxis.set_major_locator(MaxNLocator(4))
-            axes.grid()
-            axes.set_axisbelow(True)
-        panels[0].set_ylabel(f"gtr's {_SCORE}")
-        for axes in panels[len(names) :]:
-            axes.set_visible(False)
-        kinds = (("gtr", "gtr is higher"), ("ppo", "ppo is higher"))
-        _legend(figure, [_sample(_LOOK.colour(name), "o", said, False) for name, said in kinds])
-        return figure
-
-
-def reuse(study: Study, answer: Answer) -> Figure | None:
-    """PPO's and GTR's scores by the number of epochs, a panel a suite."""
-    table = answer.tables.get("reuse")
-    if table is None:
-        return None
-    names, values = list(dict.fromkeys(table["suite"])), ordered(table["epochs"])
-    kinds = list(product(("ppo", "gtr"), ("tuned", "third")))
-    with mpl.rc_context(STYLE):
-        lines = -(-len(names) // 3)
-        figure = Figure(figsize=(WIDTH, 0.9 + 2.7 * lines), layout="constrained")
-        panels = figure.subplots(lines, 3, squeeze=False)
-        for axes, suite in zip(panels.flat[: len(names)], names, strict=True):
-            here = table[table["suite"] == suite]
-            _levels(axes, study, "reuse", suite, ())
-            for place, (name, rate) in enumerate(kinds):
-                own = here[(here["method"] == name) & (here["rate"] == rate)]
-                shift = 0.1 * (place - 1.5)
-                _track(axes, own, "epochs", values, shift, *_pair(name, rate == "third"))
-            axes.set_xticks(range(len(values)), values)
-            axes.set_xlim(-0.5, len(values) - 0.5)
-            axes.set_title(suite)
-            axes.set_xlabel("epochs")
-        panels[0, 0].set_ylabel(_SCORE)
-        for axes in panels.flat[len(names) :]:
-            axes.set_visible(False)
-        _cover(panels)
-        said = {"tuned": "tuned learning rate", "third": "a third of it"}
-        handles = [_pair_handle(name, rate == "third", said[rate]) for name, rate in kinds]
-        _legend(figure, [*handles, _oracle_handle()])
-        return figure
 
 
 def movement(study: Study, answer: Answer) -> Figure | None:
@@ -154,157 +79,14 @@ def movement(study: Study, answer: Answer) -> Figure | None:
             axes.set_title(LABELS[measure])
             if measure != "step_cosine":
                 axes.set_xlim(left=0)
-        handles = [_handle(name) for name in names]
+        handles = [handle(name) for name in names]
         ends = (
             (True, "first fifth after a change"),
             (False, "end of the phase, or its last fifth"),
         )
         for hollow, label in ends:
-            handles.append(_sample(INK, "o", label, hollow))
-        _legend(figure, handles)
-        return figure
-
-
-def capacity(study: Study, answer: Answer) -> Figure | None:
-    """PPO over width, depth and clip range, beside the oracle and GTR."""
-    tables = {name: answer.tables[name] for name in ("capacity", "clip") if name in answer.tables}
-    if not tables:
-        return None
-    nothing = pd.DataFrame(columns=pd.Index(["suite", *_FACTORS, "score"]))
-    rows = [
-        name
-        for name in study.extent.wide
-        if any(name in set(table["suite"]) for table in tables.values())
-    ]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.9 + 2.1 * len(rows)), layout="constrained")
-        panels = figure.subplots(len(rows), 3, sharey="row", squeeze=False)
-        for (row, suite), (column, factor) in product(
-            enumerate(rows), enumerate(("width", "depth", "clip"))
-        ):
-            axes, question = panels[row, column], "clip" if factor == "clip" else "capacity"
-            table = tables.get(question, nothing)
-            here = table[table["suite"] == suite]
-            own = own_size(study, suite)
-            for other in ("width", "depth"):
-                if factor in own and other != factor:
-                    here = here[here[other] == own[other]]
-            _levels(axes, study, question, suite, ("gtr",))
-            _categories(axes, here, factor, own.get(factor))
-            _dots_above(axes, study.grids.get(question), here, factor)
-            if column == 0:
-                axes.set_ylabel(f"{suite}\n{_SCORE}")
-            if row == 0:
-                axes.set_title(f"ppo by {_FACTORS[factor]}")
-        _cover(panels)
-        ours = Line2D([], [], color=_LOOK.colour("gtr"), lw=1.6, label="gtr in the comparison")
-        _legend(figure, [_handle("ppo"), ours, _oracle_handle()])
-        return figure
-
-
-def surface(study: Study, answer: Answer) -> Figure | None:
-    """GTR's score over stiffness and radius, a map a suite."""
-    table = answer.tables.get("surface")
-    if table is None:
-        return None
-    names = list(dict.fromkeys(_scored(table)["suite"]))
-    if not names:
-        return None
-    values = [score.value for score in _scored(table)["score"]]
-    defaults = numbers(method("gtr"))
-    with mpl.rc_context(STYLE):
-        columns = min(3, max(2, len(names)))
-        lines = -(-len(names) // columns)
-        figure = Figure(figsize=(WIDTH, 0.9 + 3.2 * lines), layout="constrained")
-        # Below the random policy all is alike: the colours are for what is above it.
-        low = max(0.0, min(values))
-        tint = Normalize(low, max(max(values), low + 0.1))
-        paint = mpl.colormaps["cividis"]
-        panels = figure.subplots(lines, columns, squeeze=False).flat
-        for axes, suite in zip(panels[: len(names)], names, strict=True):
-            here = _scored(table[table["suite"] == suite])
-            stiffnesses, radii = ordered(table["stiffness"]), ordered(table["radius"])
-            best = best_setting(here)
-            star_x = _between(defaults["radius"], radii)
-            star_y = _between(defaults["stiffness"], stiffnesses)
-            _holes(axes, here, radii, stiffnesses)
-            for index, entry in here.iterrows():
-                x, y = radii.index(entry["radius"]), stiffnesses.index(entry["stiffness"])
-                score = entry["score"].value
-                under_star = (x, y) == (round(star_x), round(star_y))
-                aside = (-0.32 if star_y >= y else 0.32) if under_star else 0.0
-                axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=paint(tint(score)), lw=0))
-                axes.annotate(
-                    number(score, 2),
-                    (x, y + aside),
-                    ha="center",
-                    va="center",
-                    color=_ON_DARK if tint(score) < 0.5 else _ON_LIGHT,
-                    fontsize=8.5,
-                    fontweight="bold" if index == best else "normal",
-                )
-                if index == best:
-                    frame = Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, lw=2.2)
-                    frame.set_edgecolor(_LOOK.colour("gtr"))
-                    axes.add_patch(frame)
-            axes.plot(star_x, star_y, "*", ms=12, color=_LOOK.colour("gtr"), mec=_ON_DARK, mew=1.1)
-            axes.set_xlim(-0.5, len(radii) - 0.5)
-            axes.set_ylim(-0.5, len(stiffnesses) - 0.5)
-            axes.set_xticks(range(len(radii)), radii)
-            axes.set_yticks(range(len(stiffnesses)), stiffnesses)
-            axes.set_xlabel("radius")
-            axes.set_ylabel("stiffness")
-            axes.set_title(suite)
-            axes.tick_params(length=0)
-            for spine in axes.spines.values():
-                spine.set_visible(False)
-        for axes in panels[len(names) :]:
-            axes.set_visible(False)
-        orange = _LOOK.colour("gtr")
-        _legend(
-            figure,
-            [
-                Line2D([], [], ls="", marker="*", ms=12, color=orange, label="GTR's defaults"),
-                Patch(fill=False, edgecolor=orange, lw=2.2, label="highest"),
-                *(
-                    Patch(color=paint(tint(at)), label=number(at, 2))
-                    for at in np.linspace(low, tint.vmax or low, 5)
-                ),
-            ],
-        )
-        return figure
-
-
-def shape(study: Study, answer: Answer) -> Figure | None:
-    """Score against stiffness for each shape of the penalty, clipped and not."""
-    table = answer.tables.get("shape")
-    if table is None:
-        return None
-    rows = list(dict.fromkeys(table["suite"]))
-    names = [name for name in ("gtr", *SHAPES) if name in set(table["shape"])]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.9 + 2.2 * len(rows)), layout="constrained")
-        panels = figure.subplots(len(rows), 2, sharey="row", squeeze=False)
-        for (row, suite), (column, clipped) in product(enumerate(rows), enumerate(("yes", "no"))):
-            axes = panels[row, column]
-            here = table[(table["suite"] == suite) & (table["clipped"] == clipped)]
-            values = ordered(table[table["suite"] == suite]["stiffness"])
-            _levels(axes, study, "shape", suite, ("ppo",))
-            for place, name in enumerate(names):
-                shift = 0.09 * (place - (len(names) - 1) / 2)
-                own = here[here["shape"] == name]
-                _track(axes, own, "stiffness", values, shift, _LOOK.line(name), _LOOK.marker(name))
-            axes.set_xticks(range(len(values)), values)
-            axes.set_xlim(-0.5, len(values) - 0.5)
-            if row == 0:
-                axes.set_title("with PPO's clip" if clipped == "yes" else "without the clip")
-            if row == len(rows) - 1:
-                axes.set_xlabel("stiffness")
-            if column == 0:
-                axes.set_ylabel(f"{suite}\n{_SCORE}")
-        _cover(panels)
-        ppo = Line2D([], [], color=_LOOK.colour("ppo"), lw=1.6, label="ppo in the comparison")
-        _legend(figure, [*map(_handle, names), ppo, _oracle_handle()])
+            handles.append(sample(INK, "o", label, hollow))
+        legend(figure, handles)
         return figure
 
 
@@ -321,11 +103,11 @@ def relaxation(study: Study, answer: Answer) -> Figure | None:
             axes = panels[row, column]
             here = table[(table["suite"] == suite) & (table["measure"] == measure)]
             for name, curve in here.groupby("method", sort=False):
-                middle, low, high = _ends(curve["value"])
-                axes.plot(curve["step"], middle, lw=2, **_LOOK.line(str(name)))
+                middle, low, high = as_arrays(curve["value"])
+                axes.plot(curve["step"], middle, lw=2, **LOOK.line(str(name)))
                 if np.isfinite(low).any():
                     axes.fill_between(
-                        curve["step"], low, high, color=_LOOK.colour(str(name)), alpha=0.16, lw=0
+                        curve["step"], low, high, color=LOOK.colour(str(name)), alpha=0.16, lw=0
                     )
             axes.set_xlim(left=0)
             axes.set_ylim(bottom=0)
@@ -342,93 +124,7 @@ def relaxation(study: Study, answer: Answer) -> Figure | None:
             if column == 0:
                 axes.set_ylabel(suite)
         shown = [name for name in MAIN[:2] if name in set(table["method"])]
-        _legend(figure, [Line2D([], [], lw=2, **_LOOK.line(name)) for name in shown])
-        return figure
-
-
-def anchor(study: Study, answer: Answer) -> Figure | None:
-    """Score by the anchor's kind, the age between snapshots, and their number."""
-    table = answer.tables.get("anchor")
-    if table is None:
-        return None
-    names = list(dict.fromkeys(table["suite"]))
-    mixtures = ordered(table[table["anchor"] == "mixture"]["count"])
-    # From light to dark with the number of snapshots.
-    shades = [mpl.colormaps["YlOrRd"](at) for at in np.linspace(0.45, 0.9, max(1, len(mixtures)))]
-    lines: list[tuple[str, str, str, str, Any]] = [
-        ("stale", "1", "one old snapshot", "D", {"color": "#009e73", "ls": (0, (5, 1.5))})
-    ]
-    for count, shade, marker in zip(mixtures, shades, "osv^Pp", strict=False):
-        lines.append(("mixture", count, f"mixture of {count}", marker, {"color": shade, "ls": "-"}))
-    with mpl.rc_context(STYLE):
-        columns = min(3, max(2, len(names)))
-        height = -(-len(names) // columns)
-        figure = Figure(figsize=(WIDTH, 0.9 + 2.9 * height), layout="constrained")
-        panels = figure.subplots(height, columns, squeeze=False)
-        for axes, suite in zip(panels.flat[: len(names)], names, strict=True):
-            here = table[table["suite"] == suite]
-            ages = ordered(here[here["anchor"] != "behaviour"]["every"])
-            behaviour = here[here["anchor"] == "behaviour"]
-            _levels(axes, study, "anchor", suite, ("ppo",))
-            for place, (kind, count, _, marker, line) in enumerate(lines):
-                own = here[(here["anchor"] == kind) & (here["count"] == count)]
-                shift = 0.1 * (place - (len(lines) - 1) / 2)
-                _track(axes, own, "every", ages, shift, line, marker)
-            ticks = [f"{age}" for age in ages]
-            if not behaviour.empty:
-                found: Estimate = behaviour["score"].iloc[0]
-                _upright(axes, found, -1.0, _LOOK.colour("gtr-behaviour"), "P")
-                axes.axvline(-0.5, color=GRID, lw=1)
-            axes.set_xticks(range(-1, len(ages)), ["behaviour\npolicy", *ticks])
-            axes.set_xlim(-1.5, len(ages) - 0.5)
-            axes.set_title(suite)
-            axes.set_xlabel("iterations between snapshots")
-            axes.set_ylabel(_SCORE)
-        for axes in panels.flat[len(names) :]:
-            axes.set_visible(False)
-        _cover(panels)
-        handles = [
-            Line2D([], [], lw=2, marker=marker, ms=7, mec=PAPER, label=label, **line)
-            for _, _, label, marker, line in lines
-        ]
-        handles.append(_sample(_LOOK.colour("gtr-behaviour"), "P", "behaviour policy", False))
-        ppo = Line2D([], [], color=_LOOK.colour("ppo"), lw=1.6, label="ppo in the comparison")
-        _legend(figure, [*handles, ppo, _oracle_handle()], columns=4)
-        return figure
-
-
-def advantage(study: Study, answer: Answer) -> Figure | None:
-    """PPO and GTR by scale of the advantages, clip range and entropy bonus."""
-    table = answer.tables.get("advantage")
-    if table is None:
-        return None
-    rows, clips = list(dict.fromkeys(table["suite"])), ordered(table["clip"])
-    values = ordered(table["entropy"])
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.9 + 2.1 * len(rows)), layout="constrained")
-        panels = figure.subplots(len(rows), len(clips), sharey="row", squeeze=False)
-        kinds = list(product(("ppo", "gtr"), ("batch", "running")))
-        for (row, suite), (column, clip) in product(enumerate(rows), enumerate(clips)):
-            axes = panels[row, column]
-            here = table[(table["suite"] == suite) & (table["clip"] == clip)]
-            _levels(axes, study, "advantage", suite, ())
-            for place, (name, scale) in enumerate(kinds):
-                own = here[(here["method"] == name) & (here["scale"] == scale)]
-                shift = 0.1 * (place - 1.5)
-                _track(axes, own, "entropy", values, shift, *_pair(name, scale == "running"))
-            axes.set_xticks(range(len(values)), values)
-            axes.set_xlim(-0.5, len(values) - 0.5)
-            if row == 0:
-                axes.set_title("no clip" if clip == UNCLIPPED else f"clip {clip}")
-            if row == len(rows) - 1:
-                axes.set_xlabel("entropy bonus")
-            if column == 0:
-                axes.set_ylabel(f"{suite}\n{_SCORE}")
-        _cover(panels)
-        handles = [
-            _pair_handle(name, scale == "running", f"{scale} scale") for name, scale in kinds
-        ]
-        _legend(figure, [*handles, _oracle_handle()])
+        legend(figure, [Line2D([], [], lw=2, **LOOK.line(name)) for name in shown])
         return figure
 
 
@@ -449,31 +145,16 @@ def how_far(study: Study, answer: Answer) -> Figure | None:
             _gap(left, cures, f"{base}+{cured[row]}", base, row + place, base)
         left.set_title("a cure added to ppo or to gtr")
         left.set_xlabel("difference to the same without it")
-        label_rows(right, arms, _LOOK)
+        label_rows(right, arms, LOOK)
         for row, name in enumerate(arms):
             _gap(right, beside, name, "ppo", row, name)
         right.set_title("other arms beside ppo")
         right.set_xlabel("difference to ppo")
         for axes in (left, right):
-            axes.axvline(0, color=INK, lw=1, ls=_ENDS, zorder=1)
+            axes.axvline(0, color=INK, lw=1, ls=DASHES, zorder=1)
             axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        _legend(figure, [_handle("ppo"), _handle("gtr")])
+        legend(figure, [handle("ppo"), handle("gtr")])
         return figure
-
-
-_FACTORS = {"width": "units a layer", "depth": "hidden layers", "clip": "clip range"}
-
-
-def _pair(name: str, other: bool) -> tuple[dict[str, Any], str]:
-    """Line and marker of a method under one of two conditions."""
-    line = {"color": _LOOK.colour(name), "ls": (0, (5, 1.5)) if other else "-"}
-    return line, "s" if other else "o"
-
-
-def _pair_handle(name: str, other: bool, condition: str) -> Line2D:
-    line, marker = _pair(name, other)
-    label = f"{name}, {condition}"
-    return Line2D([], [], lw=2, marker=marker, ms=7, mec=PAPER, label=label, **line)
 
 
 def _score_panels(table: pd.DataFrame | None, scores: pd.DataFrame, floor: bool) -> Figure | None:
@@ -483,7 +164,7 @@ def _score_panels(table: pd.DataFrame | None, scores: pd.DataFrame, floor: bool)
     """
     if table is None:
         return None
-    table = _scored(table[table["method"].isin(MAIN)])
+    table = scored(table[table["method"].isin(MAIN)])
     places = list(dict.fromkeys(table["suite"]))
     if not places:
         return None
@@ -498,9 +179,9 @@ def _score_panels(table: pd.DataFrame | None, scores: pd.DataFrame, floor: bool)
         panels = figure.subplots(lines, columns, squeeze=False)
         values = scores[scores["metric"] == "normalised"]
         for panel, (axes, place) in enumerate(zip(panels.flat[: len(places)], places, strict=True)):
-            label_rows(axes, names, _LOOK)
+            label_rows(axes, names, LOOK)
             axes.tick_params(labelleft=panel % columns == 0)
-            axes.axvline(1.0, color=INK, lw=1, ls=_ENDS, zorder=1)
+            axes.axvline(1.0, color=INK, lw=1, ls=DASHES, zorder=1)
             if floor:
                 axes.axvline(0.0, color=INK, lw=1, ls=(0, (1, 1.5)), zorder=1)
             for row, name in enumerate(names):
@@ -508,15 +189,15 @@ def _score_panels(table: pd.DataFrame | None, scores: pd.DataFrame, floor: bool)
                 if found.empty:
                     continue
                 runs = values[(values["suite"] == place) & (values["method"] == name)]["value"]
-                dots(axes, row, runs.dropna().to_numpy(dtype=float), _LOOK.colour(name))
-                whisker(axes, row, found["score"].iloc[0], _LOOK, name, size=6.5)
+                dots(axes, row, runs.dropna().to_numpy(dtype=float), LOOK.colour(name))
+                whisker(axes, row, found["score"].iloc[0], LOOK, name, size=6.5)
             together = f"{table['suites'].iloc[0]} suites together"
             axes.set_title(together if place == TOGETHER else place)
             axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         for axes in panels.flat[len(places) :]:
             axes.set_visible(False)
         marks = "dotted: the random policy, dashed: the oracle" if floor else "dashed: the oracle"
-        figure.supxlabel(f"{_SCORE} ({marks})", fontsize=9.5)
+        figure.supxlabel(f"{SCORE} ({marks})", fontsize=9.5)
         return figure
 
 
@@ -534,93 +215,14 @@ def _gap(
     own = table[(table["method"] == name) & (table["to"] == base)]
     alone = own[own["suite"] != TOGETHER]["difference"]
     values = np.array([found.value for found in alone], dtype=float)
-    colour = _LOOK.colour(dressed)
+    colour = LOOK.colour(dressed)
     axes.plot(values, np.full(len(values), row), "|", ms=9, mew=1.6, alpha=0.6, color=colour)
     for found in own[own["suite"] == TOGETHER]["difference"]:
-        whisker(axes, row, found, _LOOK, dressed)
-
-
-def _track(
-    axes: Axes,
-    table: pd.DataFrame,
-    factor: str,
-    values: Sequence[str],
-    shift: float,
-    line: Mapping[str, Any],
-    marker: str,
-) -> None:
-    """A line through the scores at a factor's values, with their intervals.
-
-    Lines are shifted against each other, so that intervals do not hide one another.
-    """
-    table = _scored(table)
-    if table.empty:
-        return
-    order = [values.index(value) for value in table[factor]]
-    table = table.iloc[np.argsort(order)]
-    x = np.sort(order) + shift
-    middle, low, high = _ends(table["score"])
-    line = {key: value for key, value in line.items() if key != "label"}
-    axes.plot(x, middle, lw=1.6, alpha=0.75, zorder=3, **line)
-    axes.vlines(x, low, high, color=line["color"], lw=1.6, alpha=0.8, zorder=4)
-    axes.plot(x, middle, marker, ms=6, color=line["color"], mec=PAPER, mew=0.8, zorder=5)
-
-
-def _categories(axes: Axes, table: pd.DataFrame, factor: str, own: str | None) -> None:
-    """PPO's scores at a factor's values; its own value is said so."""
-    values = ordered(table[factor]) if factor in table else []
-    joined = table[table[factor] != UNCLIPPED] if values else table
-    line = _LOOK.line("ppo")
-    for part in (joined, table.drop(joined.index)):
-        _track(axes, part, factor, values, 0.0, line, _LOOK.marker("ppo"))
-    axes.set_xticks(range(len(values)), [f"{v}\n(own)" if v == own else v for v in values])
-    axes.set_xlim(-0.5, max(len(values), 1) - 0.5)
-
-
-def _dots_above(axes: Axes, grid: pd.DataFrame | None, table: pd.DataFrame, factor: str) -> None:
-    """Every run of the settings in a table, faintly."""
-    if grid is None or table.empty:
-        return
-    values = ordered(table[factor])
-    keys = [key for key in ("suite", "width", "depth", "clip") if key in table]
-    runs = grid.merge(table[keys], on=keys)
-    for value, own in runs.groupby(factor):
-        ripple = 0.12 * np.sin(2.4 * np.arange(len(own)))
-        axes.plot(
-            values.index(str(value)) + ripple,
-            own["value"],
-            "o",
-            ms=3.5,
-            mew=0,
-            alpha=0.35,
-            color=_LOOK.colour("ppo"),
-            zorder=2,
-        )
-
-
-def _levels(axes: Axes, study: Study, question: str, suite: str, names: Sequence[str]) -> None:
-    """Lines across a panel: the oracle, and methods of the comparison with their intervals."""
-    axes.axhline(1.0, color=INK, lw=1, ls=_ENDS, zorder=1)
-    for name in names:
-        found = level(study, question, suite, name)
-        if not found.runs:
-            continue
-        axes.axhline(found.value, color=_LOOK.colour(name), lw=1.6, zorder=1)
-        if found.low is not None and found.high is not None:
-            axes.axhspan(found.low, found.high, color=_LOOK.colour(name), alpha=0.12, lw=0)
-    axes.grid(axis="y")
-    axes.set_axisbelow(True)
-
-
-def _cover(panels: np.ndarray) -> None:
-    """Axes that show the random policy's score and the oracle's, so that heights compare."""
-    for axes in panels.flat:
-        low, high = axes.get_ylim()
-        axes.set_ylim(min(low, -0.04), max(high, 1.06))
+        whisker(axes, row, found, LOOK, dressed)
 
 
 def _point(axes: Axes, found: Estimate, row: float, name: str, *, hollow: bool) -> None:
-    colour = _LOOK.colour(name)
+    colour = LOOK.colour(name)
     if found.low is not None and found.high is not None:
         axes.plot([found.low, found.high], [row, row], color=colour, lw=1.8, alpha=0.8, zorder=3)
     axes.plot(
@@ -635,14 +237,6 @@ def _point(axes: Axes, found: Estimate, row: float, name: str, *, hollow: bool) 
     )
 
 
-def _upright(axes: Axes, found: Estimate, x: float, colour: str, marker: str) -> None:
-    if not found.runs:
-        return
-    if found.low is not None and found.high is not None:
-        axes.vlines(x, found.low, found.high, color=colour, lw=1.6, alpha=0.8, zorder=4)
-    axes.plot(x, found.value, marker, ms=7.5, color=colour, mec=PAPER, mew=0.8, zorder=5)
-
-
 def _band_rows(axes: Axes, rows: Sequence[str]) -> None:
     """Rows from the top down in plain ink, with a line between them."""
     axes.set_yticks(range(len(rows)), rows)
@@ -653,46 +247,3 @@ def _band_rows(axes: Axes, rows: Sequence[str]) -> None:
         axes.axhline(row - 0.5, color=GRID, lw=1, zorder=0)
     axes.grid(axis="x")
     axes.set_axisbelow(True)
-
-
-def _scored(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose score rests on a run."""
-    return table[np.array([score.runs > 0 for score in table["score"]], dtype=bool)]
-
-
-def _ends(found: Sequence[Estimate] | pd.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rows = [(one.value, one.low, one.high) for one in found]
-    middle, low, high = np.array(rows, dtype=float).T
-    return middle, low, high
-
-
-def _holes(axes: Axes, table: pd.DataFrame, radii: list[str], stiffnesses: list[str]) -> None:
-    """Grey cells where a map has no score."""
-    held = set(zip(table["radius"], table["stiffness"], strict=True))
-    for (x, radius), (y, stiffness) in product(enumerate(radii), enumerate(stiffnesses)):
-        if (radius, stiffness) not in held:
-            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=GRID, lw=0))
-            axes.annotate("–", (x, y), ha="center", va="center", color=FAINT)
-
-
-def _between(value: float, found: Sequence[str]) -> float:
-    """Where a number lies among cells that are evenly spaced in its logarithm."""
-    return float(np.interp(np.log(value), np.log([float(x) for x in found]), range(len(found))))
-
-
-def _handle(name: str) -> Line2D:
-    marker = "D" if name == ORACLE else _LOOK.marker(name)
-    return Line2D([], [], lw=2, marker=marker, ms=7, mec=PAPER, **_LOOK.line(name))
-
-
-def _sample(colour: str, marker: str, label: str, hollow: bool) -> Line2D:
-    face = PAPER if hollow else colour
-    return Line2D([], [], ls="", marker=marker, ms=7, mfc=face, mec=colour, mew=1.6, label=label)
-
-
-def _oracle_handle() -> Line2D:
-    return Line2D([], [], color=INK, lw=1, ls=_ENDS, label="oracle")
-
-
-def _legend(figure: Figure, handles: Sequence[Any], columns: int = 7) -> None:
-    figure.legend(handles=handles, loc="outside upper left", ncols=columns, handlelength=2.2)

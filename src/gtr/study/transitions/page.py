@@ -16,7 +16,7 @@ from gtr.learner.run import versions
 from gtr.study import html
 from gtr.study.statistics import BOOTSTRAP_SEED, CLAIM_RUNS, CONFIDENCE, RESAMPLES, Estimate
 from gtr.study.style import as_png, as_svg
-from gtr.study.transitions import answers, figures
+from gtr.study.transitions import answers, figures, grid_figures
 from gtr.study.transitions.answers import TOGETHER, Answer
 from gtr.study.transitions.bar import Bar, acceptance
 from gtr.study.transitions.plan import GRID_SEED, Extent
@@ -67,7 +67,7 @@ _SECTIONS = (
                 "drop_in",
                 "GTR in PPO's place, nothing else changed",
                 answers.drop_in,
-                figures.drop_in,
+                grid_figures.drop_in,
                 "A point is a configuration of the learner: the tuned PPO's, and others drawn as "
                 "for tuning. Both methods have their own numbers at their defaults and meet the "
                 "same seeds. Above the line GTR has the higher interquartile mean.",
@@ -76,7 +76,7 @@ _SECTIONS = (
                 "reuse",
                 "GTR in PPO's place by the number of passes over a batch",
                 answers.reuse,
-                figures.reuse,
+                grid_figures.reuse,
                 "Tuned PPO's learning rate, or a third of it, and its entropy bonus for both, on "
                 "the first phases of a lifetime. Interquartile means with 95% intervals, set apart "
                 "sideways.",
@@ -108,7 +108,7 @@ _SECTIONS = (
                 "capacity",
                 "PPO over width, depth and clip range",
                 answers.capacity_or_clip,
-                figures.capacity,
+                grid_figures.capacity,
                 "Tuned PPO with one thing changed. Dots are runs, markers their interquartile "
                 "means with 95% intervals; none is no clip. The band is GTR's score in the "
                 "comparison, with the suite's own network.",
@@ -123,7 +123,7 @@ _SECTIONS = (
                 "surface",
                 "Stiffness and radius",
                 answers.surface,
-                figures.surface,
+                grid_figures.surface,
                 "GTR's normalised score (interquartile mean) on the first phases of a lifetime; "
                 "all suites in the same colours. The highest cell is the best of many with few "
                 "runs each, so luck flatters it.",
@@ -132,7 +132,7 @@ _SECTIONS = (
                 "shape",
                 "Other shapes of the same stiffness",
                 answers.shape,
-                figures.shape,
+                grid_figures.shape,
                 "GTR's setting with the penalty exchanged: gtr-monotone pulls harder the farther "
                 "it is, gtr-bump has a value that returns to 0, gtr-exact asks for the KL of each "
                 "state. Interquartile means with 95% intervals, set apart sideways; the band is "
@@ -156,7 +156,7 @@ _SECTIONS = (
                 "anchor",
                 "Kind, number and age of anchors",
                 answers.anchor,
-                figures.anchor,
+                grid_figures.anchor,
                 "GTR's setting with the anchor exchanged, on the first phases of a lifetime. "
                 "Interquartile means with 95% intervals, set apart sideways; the band is PPO's "
                 "score in the same phases of the comparison.",
@@ -171,7 +171,7 @@ _SECTIONS = (
                 "advantage",
                 "Scale of advantages, clip and entropy bonus",
                 answers.advantage,
-                figures.advantage,
+                grid_figures.advantage,
                 "PPO and GTR with advantages normalised in each batch, or by a running scale. "
                 "Interquartile means with 95% intervals, set apart sideways, on the first phases "
                 "of a lifetime.",
