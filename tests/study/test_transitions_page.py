@@ -129,7 +129,15 @@ def test_wins_losses_and_draws_are_said_alike(tmp_path, gain, together, by_suite
     write_study(tmp_path, replace(SIZE, wide=()), score=scores(gain), rows=False)
     study = read_study(SIZE, tmp_path)
     answer = answers.does_it_help(study)
-    assert f"]: {together}; by suite" in answer.sentence
+    assert f"]: {together}; from ppo@defaults" in answer.sentence
+    searched_alike = (
+        f"it is +{0.35 + gain:.2f} [{0.35 + gain:.2f}, {0.35 + gain:.2f}]: gtr is better;"
+    )
+    assert searched_alike in answer.sentence
+    pairs = answer.tables["suites_pairs"].set_index(["to", "suite"])["difference"]
+    for rival, score in (("ppo", 0.5), ("ppo-kl", 0.2), ("ppo-ewma", 0.1), ("ppo@defaults", 0.15)):
+        for suite in ("corner-switch", "cartpole-offset", answers.TOGETHER):
+            assert pairs[rival, suite].value == pytest.approx(0.5 + gain - score)
     assert answer.sentence.endswith(f"by suite, gtr next to ppo: {by_suite}.")
     bar = acceptance(study)
     assert bar.met is (gain > 0)
@@ -414,6 +422,7 @@ def test_every_table_is_tidy(written):
         *(
             "acceptance",
             "suites",
+            "suites_pairs",
             "drop_in",
             "drop_in_contrasts",
             "reuse",
@@ -425,7 +434,7 @@ def test_every_table_is_tidy(written):
             "shape",
         ),
         *("shape_contrasts", "relaxation", "anchor", "anchor_contrasts", "advantage"),
-        *("advantage_contrasts", "cures", "others", "stationary", "tuned"),
+        *("advantage_contrasts", "cures", "others", "stationary", "stationary_pairs", "tuned"),
     }
     for name, table in found.items():
         assert len(table), name

@@ -119,6 +119,7 @@ def _comparison(scores: pd.DataFrame, planned: tuple[str, ...], name: str, what:
             rows.append(row)
     order = ["suite", "method", "suites", "score", "return", "difference", "shown", "improvement"]
     table = pd.DataFrame(rows, columns=pd.Index(order))
+    pairs = _pairs(scores, values, suites, counted)
     parts, verdicts = [], {}
     for row in table[table["method"] == "gtr"].to_dict("records"):
         if row["suite"] == TOGETHER:
@@ -130,6 +131,12 @@ def _comparison(scores: pd.DataFrame, planned: tuple[str, ...], name: str, what:
             )
         else:
             verdicts[row["suite"]] = row["shown"]
+    for row in pairs.to_dict("records"):
+        if row["suite"] == TOGETHER and row["to"] == "ppo@defaults":
+            parts.append(
+                "from ppo@defaults, which is searched as gtr is, it is "
+                f"{written(row['difference'], signed=True)}: {_SHOWN[row['shown']]}"
+            )
     if verdicts:
         parts.append(f"by suite, gtr next to ppo: {_grouped(verdicts, ('better', 'worse'))}")
     silent = [suite for suite in suites if suite not in set(values["suite"])]
@@ -137,7 +144,26 @@ def _comparison(scores: pd.DataFrame, planned: tuple[str, ...], name: str, what:
         (what, lacking(planned, suites)),
         ("a normalised score, for want of an oracle better than random, on", silent),
     )
-    return Answer(_sentence(parts), {name: table} if rows else {}, missing)
+    tables = {name: table, f"{name}_pairs": pairs} if rows else {}
+    return Answer(_sentence(parts), tables, missing)
+
+
+def _pairs(
+    scores: pd.DataFrame, values: pd.DataFrame, suites: Sequence[str], counted: Sequence[str]
+) -> pd.DataFrame:
+    """GTR beside each other main arm, on the same seeds."""
+    rows = []
+    for other in MAIN:
+        if other == "gtr":
+            continue
+        if len(counted) > 1:
+            row = {"suite": TOGETHER, "suites": len(counted), "to": other}
+            rows.append(row | _together(values, "gtr", other, tuple(counted)))
+        for suite in suites:
+            own, base = (runs_of(scores, suite, arm, "normalised") for arm in ("gtr", other))
+            rows.append({"suite": suite, "suites": 1, "to": other} | _apart(own, base))
+    order = ["to", "suite", "suites", "difference", "shown", "improvement"]
+    return pd.DataFrame(rows, columns=pd.Index(order))
 
 
 def movement(study: Study) -> Answer:

@@ -17,6 +17,7 @@ _LONG = 14
 
 TITLES = {
     "suites": "Changing suites",
+    "suites_pairs": "GTR beside each other main arm",
     "drop_in": "Every configuration",
     "drop_in_contrasts": "GTR in place of PPO",
     "reuse": "Every number of epochs",
@@ -34,6 +35,7 @@ TITLES = {
     "cures": "Cures",
     "others": "Other arms",
     "stationary": "Stationary twins",
+    "stationary_pairs": "GTR beside each other main arm on the stationary twins",
     "tuned": "The numbers that tuning chose",
 }
 """What a table on the page is called; those of curves are in their files alone."""
