@@ -155,7 +155,7 @@ def write_study(
     seeds = range(extent.seeds)
     for suite in extent.main:
         phases = extent.suite(suite).phases
-        paces = {"ppo": 1.2, "gtr": 0.8, "oracle": 0.5}
+        paces = {"ppo": 1.2, "ppo@defaults": 1.0, "gtr": 0.8, "oracle": 0.5}
         metrics = {arm: moving(pace, seeds, phases, arm == "gtr") for arm, pace in paces.items()}
         arms = [arm.name for arm in extent.arms(suite)]
         home = directory / suite

@@ -188,8 +188,8 @@ def test_one_seed_shows_nothing_and_is_drawn(tmp_path):
 def test_movement_is_compared_with_a_fresh_agent(written):
     assert sentence(written, "movement") == (
         "In the first fifth after a change, the path of ppo next to that of a fresh agent (the "
-        "oracle): less straight on corner-switch and cartpole-offset; that of gtr next to ppo's: "
-        "straighter on corner-switch and cartpole-offset."
+        "oracle): less straight on corner-switch and cartpole-offset; that of gtr next to that of "
+        "ppo@defaults, which has the same clip: straighter on corner-switch and cartpole-offset."
     )
 
 

@@ -60,6 +60,9 @@ MOVEMENT = (
 """Measures of movement, and when: a fifth into the phase or at its end; for the cosine the first
 fifth after a change or the last before one."""
 
+MOVERS = ("ppo", "ppo@defaults", "gtr", ORACLE)
+"""Whose movement is shown. GTR is compared with the PPO that has its clip: clips move too."""
+
 RELAXATION = ("redescended_fraction", "redescended_advantage", "entropy", "kl")
 """What is drawn since the change, from the raw rows of `ppo` and `gtr`."""
 
@@ -170,13 +173,13 @@ def movement(study: Study) -> Answer:
     """C1: how far and how straight policies go after a change."""
     rows, verdicts = [], {"ppo": {}, "gtr": {}}
     for suite in study.suites:
-        for arm in ("ppo", "gtr", ORACLE):
+        for arm in MOVERS:
             for measure, when in MOVEMENT:
                 runs = study.runs(suite, arm, f"{measure}_{when}")
                 if len(runs):
                     row = {"suite": suite, "method": arm, "measure": measure, "when": when}
                     rows.append(row | {"value": estimate_iqm(runs)})
-        for arm, other in (("ppo", ORACLE), ("gtr", "ppo")):
+        for arm, other in (("ppo", ORACLE), ("gtr", "ppo@defaults")):
             own, base = (study.runs(suite, m, "directional_efficiency_fifth") for m in (arm, other))
             verdicts[arm][suite] = verdict(paired_difference(own, base))
     straight = ("straighter", "less straight")
@@ -185,7 +188,8 @@ def movement(study: Study) -> Answer:
         parts = [
             "in the first fifth after a change, the path of ppo next to that of a fresh agent (the "
             f"oracle): {_grouped(verdicts['ppo'], straight)}",
-            f"that of gtr next to ppo's: {_grouped(verdicts['gtr'], straight)}",
+            "that of gtr next to that of ppo@defaults, which has the same clip: "
+            f"{_grouped(verdicts['gtr'], straight)}",
         ]
     order = pd.Index(["suite", "method", "measure", "when", "value"])
     missing = _missing(("a finished comparison on", lacking(study.extent.main, study.suites)))

@@ -22,6 +22,7 @@ from gtr.study.records import ORACLE
 from gtr.study.statistics import Estimate
 from gtr.study.style import GRID, INK, PAPER, STYLE
 from gtr.study.transitions.answers import (
+    MOVERS,
     RELAXATION,
     TOGETHER,
     Answer,
@@ -56,7 +57,7 @@ def movement(study: Study, answer: Answer) -> Figure | None:
     table = answer.tables.get("movement")
     if table is None:
         return None
-    names = [name for name in ("ppo", "gtr", ORACLE) if name in set(table["method"])]
+    names = [name for name in MOVERS if name in set(table["method"])]
     rows = list(dict.fromkeys(table["suite"]))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 1.3 + 1.0 * len(rows)), layout="constrained")
@@ -71,10 +72,11 @@ def movement(study: Study, answer: Answer) -> Figure | None:
             for entry in of_measure.iloc[::-1].to_dict("records"):
                 if not entry["value"].runs:
                     continue
-                place = rows.index(entry["suite"]) + 0.26 * (names.index(entry["method"]) - 1)
+                shift = names.index(entry["method"]) - (len(names) - 1) / 2
+                place = rows.index(entry["suite"]) + 0.21 * shift
                 early = entry["when"] in ("fifth", "after")
                 # A little apart, since intervals of one method may overlap.
-                place += -0.05 if early else 0.05
+                place += -0.04 if early else 0.04
                 _point(axes, entry["value"], place, entry["method"], hollow=early)
             axes.set_title(LABELS[measure])
             if measure != "step_cosine":
