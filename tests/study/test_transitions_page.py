@@ -11,7 +11,7 @@ from gtr.errors import GTRError
 from gtr.learner.run import Setting
 from gtr.methods import method, numbers
 from gtr.study.statistics import Estimate
-from gtr.study.transitions import answers
+from gtr.study.transitions import answers, grid_answers
 from gtr.study.transitions.bar import acceptance
 from gtr.study.transitions.page import write_page
 from gtr.study.transitions.plan import GRID_SEED, MAIN, QUESTIONS, factors_of
@@ -273,7 +273,7 @@ def test_grids_are_normalised_by_the_same_phases(tmp_path):
     write_grid(SIZE, tmp_path, "corner-switch", "surface", lambda *_: 0.25)
     study = read_study(SIZE, tmp_path)
     assert set(study.grids["surface"]["value"].round(12)) == {0.25}
-    level = answers.level(study, "surface", "corner-switch", "ppo")
+    level = grid_answers.level(study, "surface", "corner-switch", "ppo")
     assert (level.value, level.runs) == (pytest.approx(0.5), 3)
 
 

@@ -25,7 +25,6 @@ from gtr.study.transitions.answers import (
     MOVERS,
     RELAXATION,
     TOGETHER,
-    Answer,
 )
 from gtr.study.transitions.marks import (
     DASHES,
@@ -39,6 +38,7 @@ from gtr.study.transitions.marks import (
 )
 from gtr.study.transitions.plan import MAIN
 from gtr.study.transitions.reading import Study
+from gtr.study.transitions.verdicts import Answer
 from gtr.study.wording import LABELS
 
 

@@ -22,8 +22,7 @@ from gtr.methods import method, numbers
 from gtr.study.drawing import WIDTH
 from gtr.study.statistics import Estimate
 from gtr.study.style import FAINT, GRID, INK, PAPER, STYLE
-from gtr.study.transitions.answers import (
-    Answer,
+from gtr.study.transitions.grid_answers import (
     best_setting,
     level,
     own_size,
@@ -41,6 +40,7 @@ from gtr.study.transitions.marks import (
 )
 from gtr.study.transitions.plan import SHAPES
 from gtr.study.transitions.reading import UNCLIPPED, Study, ordered
+from gtr.study.transitions.verdicts import Answer
 from gtr.study.wording import number
 
 _ON_LIGHT, _ON_DARK = "#101010", "#ffffff"

@@ -16,12 +16,13 @@ from gtr.learner.run import versions
 from gtr.study import html
 from gtr.study.statistics import BOOTSTRAP_SEED, CLAIM_RUNS, CONFIDENCE, RESAMPLES, Estimate
 from gtr.study.style import as_png, as_svg
-from gtr.study.transitions import answers, figures, grid_figures
-from gtr.study.transitions.answers import TOGETHER, Answer
+from gtr.study.transitions import answers, figures, grid_answers, grid_figures
+from gtr.study.transitions.answers import TOGETHER
 from gtr.study.transitions.bar import Bar, acceptance
 from gtr.study.transitions.plan import GRID_SEED, Extent
 from gtr.study.transitions.reading import Study, read_study
 from gtr.study.transitions.tables import TITLES, shown, tidy
+from gtr.study.transitions.verdicts import Answer
 from gtr.study.tune import FIRST_SEED
 from gtr.study.wording import count
 
@@ -66,7 +67,7 @@ _SECTIONS = (
             _Part(
                 "drop_in",
                 "GTR in PPO's place, nothing else changed",
-                answers.drop_in,
+                grid_answers.drop_in,
                 grid_figures.drop_in,
                 "A point is a configuration of the learner: the tuned PPO's, and others drawn as "
                 "for tuning. Both methods have their own numbers at their defaults and meet the "
@@ -75,7 +76,7 @@ _SECTIONS = (
             _Part(
                 "reuse",
                 "GTR in PPO's place by the number of passes over a batch",
-                answers.reuse,
+                grid_answers.reuse,
                 grid_figures.reuse,
                 "Tuned PPO's learning rate, or a third of it, and its entropy bonus for both, on "
                 "the first phases of a lifetime. Interquartile means with 95% intervals, set apart "
@@ -107,7 +108,7 @@ _SECTIONS = (
             _Part(
                 "capacity",
                 "PPO over width, depth and clip range",
-                answers.capacity_or_clip,
+                grid_answers.capacity_or_clip,
                 grid_figures.capacity,
                 "Tuned PPO with one thing changed. Dots are runs, markers their interquartile "
                 "means with 95% intervals; none is no clip. The band is GTR's score in the "
@@ -122,7 +123,7 @@ _SECTIONS = (
             _Part(
                 "surface",
                 "Stiffness and radius",
-                answers.surface,
+                grid_answers.surface,
                 grid_figures.surface,
                 "GTR's normalised score (interquartile mean) on the first phases of a lifetime; "
                 "all suites in the same colours. The highest cell is the best of many with few "
@@ -131,7 +132,7 @@ _SECTIONS = (
             _Part(
                 "shape",
                 "Other shapes of the same stiffness",
-                answers.shape,
+                grid_answers.shape,
                 grid_figures.shape,
                 "GTR's setting with the penalty exchanged: gtr-monotone pulls harder the farther "
                 "it is, gtr-bump has a value that returns to 0, gtr-exact asks for the KL of each "
@@ -155,7 +156,7 @@ _SECTIONS = (
             _Part(
                 "anchor",
                 "Kind, number and age of anchors",
-                answers.anchor,
+                grid_answers.anchor,
                 grid_figures.anchor,
                 "GTR's setting with the anchor exchanged, on the first phases of a lifetime. "
                 "Interquartile means with 95% intervals, set apart sideways; the band is PPO's "
@@ -170,7 +171,7 @@ _SECTIONS = (
             _Part(
                 "advantage",
                 "Scale of advantages, clip and entropy bonus",
-                answers.advantage,
+                grid_answers.advantage,
                 grid_figures.advantage,
                 "PPO and GTR with advantages normalised in each batch, or by a running scale. "
                 "Interquartile means with 95% intervals, set apart sideways, on the first phases "
