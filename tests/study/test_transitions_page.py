@@ -72,7 +72,8 @@ def grids(question, factors, seed):
             gain = 0.01 * (float(factors["epochs"]) - 5) * (factors["method"] == "gtr")
             return 0.5 + noise + gain - 0.1 * (factors["rate"] == "third")
         case "shape":
-            return 0.5 + noise - 0.1 * (factors["shape"] == "gtr-monotone")
+            free = factors["clipped"] == "no"
+            return 0.5 + noise + (0.3 if free else -0.1) * (factors["shape"] == "gtr-monotone")
         case "anchor":
             return 0.5 + noise + 0.01 * float(factors["count"])
         case _:
@@ -231,9 +232,9 @@ def test_the_highest_setting_is_named_and_lost_ones_are_counted(written):
 
 
 def test_contrasts_are_those_of_settings_that_agree_in_all_else(written):
-    found = pd.read_csv(written / "tables" / "shape_contrasts.csv").set_index("contrast")
-    assert found.loc["gtr against gtr-monotone", "difference"] == pytest.approx(0.1)
-    assert found.loc["gtr against gtr-bump", "difference"] == pytest.approx(0, abs=1e-12)
+    found = pd.read_csv(written / "tables" / "shape_contrasts.csv")
+    expected = [0.1, 0, 0, -0.3, 0, 0]
+    assert found["difference"].to_list() == pytest.approx(expected, abs=1e-12)
     assert sentence(written, "drop_in") == (
         "All else equal, gtr in place of ppo: better on corner-switch."
     )
@@ -242,8 +243,11 @@ def test_contrasts_are_those_of_settings_that_agree_in_all_else(written):
     expected = 0.05 - 0.01 * sum(drawn) / len(drawn)
     assert found["difference"].to_list() == pytest.approx([expected])
     assert sentence(written, "shape") == (
-        "All else equal, gtr against gtr-monotone: better on corner-switch; gtr against gtr-bump: "
-        "no difference shown on corner-switch; gtr against gtr-exact: no difference shown on "
+        "All else equal, with the clip, gtr against gtr-monotone: better on corner-switch; with "
+        "the clip, gtr against gtr-bump: no difference shown on corner-switch; with the clip, gtr "
+        "against gtr-exact: no difference shown on corner-switch; without it, gtr against "
+        "gtr-monotone: worse on corner-switch; without it, gtr against gtr-bump: no difference "
+        "shown on corner-switch; without it, gtr against gtr-exact: no difference shown on "
         "corner-switch."
     )
     found = pd.read_csv(written / "tables" / "reuse_contrasts.csv")
@@ -258,8 +262,8 @@ def test_contrasts_are_those_of_settings_that_agree_in_all_else(written):
     mean = sum(counts) / len(counts)
     assert found["difference"].to_list() == pytest.approx([0.01 * (mean - 1)] * 2)
     found = pd.read_csv(written / "tables" / "advantage_contrasts.csv")
-    assert found["difference"].to_list() == pytest.approx([-0.05, 0.05, 0.1, 0.2])
-    assert found["shown"].to_list() == ["worse", "better", "better", "better"]
+    assert found["difference"].to_list() == pytest.approx([*[-0.05] * 3, *[0.05] * 3, 0.1, 0.2])
+    assert found["shown"].to_list() == ["worse"] * 3 + ["better"] * 5
 
 
 def test_grids_are_normalised_by_the_same_phases(tmp_path):

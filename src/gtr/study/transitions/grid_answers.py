@@ -20,6 +20,7 @@ from gtr.study.statistics import (
 )
 from gtr.study.transitions.plan import MAIN, QUESTIONS, SHAPES
 from gtr.study.transitions.reading import (
+    UNCLIPPED,
     Study,
     lacking,
     ordered,
@@ -84,8 +85,13 @@ def surface(study: Study) -> Answer:
 
 def shape(study: Study) -> Answer:
     """C3 and C4: other shapes of the penalty at the same stiffness, with and without the clip."""
+    # Apart, because without the clip a pull that lets go is all that holds.
     asked = [
-        _Asked(f"gtr against {other}", "shape", "gtr", other, ("stiffness", "clipped"))
+        _Asked(f"{words}, gtr against {other}", "shape", "gtr", other, ("stiffness",), fixed)
+        for words, fixed in (
+            ("with the clip", {"clipped": "yes"}),
+            ("without it", {"clipped": "no"}),
+        )
         for other in SHAPES
     ]
     return _factor_answer(study, "shape", asked)
@@ -127,8 +133,16 @@ def advantage(study: Study) -> Answer:
     """How the scale of advantages, the clip and the entropy bonus bear on PPO and GTR."""
     matched = ("clip", "entropy")
     asked = [
-        _Asked(f"gtr against ppo, {it} scale", "method", "gtr", "ppo", matched, {"scale": it})
-        for it in ("batch", "running")
+        _Asked(
+            f"gtr against ppo, {scale} scale, {'no clip' if clip == UNCLIPPED else f'clip {clip}'}",
+            "method",
+            "gtr",
+            "ppo",
+            ("entropy",),
+            {"scale": scale, "clip": clip},
+        )
+        for scale in ("batch", "running")
+        for clip in ("0.2", "0.5", UNCLIPPED)
     ]
     asked += [
         _Asked(
