@@ -279,6 +279,21 @@ def test_progress_counts_all_runs_and_not_what_was_there_before() -> None:
     assert written.getvalue().count("\n") == 1
 
 
+def test_time_left_counts_the_waits_for_arms_to_come() -> None:
+    clock = _Clock()
+    with Display(4000, console=Console(file=io.StringIO()), clock=clock) as display:
+        for now, arm, done in (
+            (10.0, "ppo", 0),
+            (20.0, "ppo", 1000),
+            (30.0, "gtr", 0),
+            (40.0, "gtr", 1000),
+        ):
+            clock.now = now
+            display(arm, Status(done, 1000, 1, 0.5))
+    # 100 steps/s for 20 seconds, and 10 seconds of waiting, as is to be expected for the other half.
+    assert display.line.split("  ")[1:3] == ["100 steps/s", "0:30 left"]
+
+
 def test_progress_in_a_terminal_is_a_bar() -> None:
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=100)

@@ -56,7 +56,7 @@ class Display:
         self._returns: dict[str, float] = {}
         self._active: dict[str, None] = {}
         self._pace: deque[tuple[float, int]] = deque()
-        self._spoken = self._heard = clock()
+        self._spoken = self._heard = self._began = clock()
         self._working = 0.0
 
     def __enter__(self) -> "Display":
@@ -82,6 +82,8 @@ class Display:
         if arm in self._first:
             self._working += now - self._heard
         self._heard = now
+        if not self._done:
+            self._began = now
         self._first.setdefault(arm, done)
         self._done[arm] = done
         if status.done < status.total:
@@ -110,7 +112,9 @@ class Display:
         speed = ["starting"]
         if worked > before:
             pace = (worked - before) / (now - began)
-            left = _clock_time((self._total - done) / pace)
+            # Arms to come will be waited for as those so far were, after the first.
+            waiting = max(1.0, (self._heard - self._began) / self._working)
+            left = _clock_time(waiting * (self._total - done) / pace)
             speed = [f"{pace:,.0f} steps/s", f"{left} left"]
         arms = [
             f"{arm} return {self._returns[arm]:.4g}" if arm in self._returns else arm
