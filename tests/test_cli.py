@@ -290,7 +290,7 @@ def test_time_left_counts_the_waits_for_arms_to_come() -> None:
         ):
             clock.now = now
             display(arm, Status(done, 1000, 1, 0.5))
-    # 100 steps/s for 20 seconds, and 10 seconds of waiting, as is to be expected for the other half.
+    # 20 seconds at 100 steps/s and 10 of waiting, as is to be expected for the other half.
     assert display.line.split("  ")[1:3] == ["100 steps/s", "0:30 left"]
 
 
