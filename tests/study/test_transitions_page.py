@@ -11,7 +11,7 @@ from gtr.errors import GTRError
 from gtr.learner.run import Setting
 from gtr.methods import method, numbers
 from gtr.study.statistics import Estimate
-from gtr.study.transitions import answers, grid_answers
+from gtr.study.transitions import answers, grid_answers, verdicts
 from gtr.study.transitions.bar import acceptance
 from gtr.study.transitions.page import write_page
 from gtr.study.transitions.plan import GRID_SEED, MAIN, QUESTIONS, factors_of
@@ -137,7 +137,7 @@ def test_wins_losses_and_draws_are_said_alike(tmp_path, gain, together, by_suite
     assert searched_alike in answer.sentence
     pairs = answer.tables["suites_pairs"].set_index(["to", "suite"])["difference"]
     for rival, score in (("ppo", 0.5), ("ppo-kl", 0.2), ("ppo-ewma", 0.1), ("ppo@defaults", 0.15)):
-        for suite in ("corner-switch", "cartpole-offset", answers.TOGETHER):
+        for suite in ("corner-switch", "cartpole-offset", verdicts.TOGETHER):
             assert pairs[rival, suite].value == pytest.approx(0.5 + gain - score)
     assert answer.sentence.endswith(f"by suite, gtr next to ppo: {by_suite}.")
     bar = acceptance(study)
@@ -184,6 +184,25 @@ def test_one_seed_shows_nothing_and_is_drawn(tmp_path):
 
 
 # ---------------------------------------------------------------- the questions
+
+
+def test_over_several_suites_the_mean_of_their_contrasts_is_told(tmp_path):
+    both = replace(SIZE, wide=SIZE.main)
+    write_study(tmp_path, both, score=scores(0.2), grid=grids, rows=False)
+    first, second = both.main
+    path = tmp_path / second / "reuse.csv"
+    table = pd.read_csv(path)
+    table.loc[table["method"] == "gtr", "value"] -= 0.1 * (TOP - FLOOR)
+    table.to_csv(path, index=False)
+    answer = grid_answers.reuse(read_study(both, tmp_path))
+    two = answer.tables["reuse_contrasts"].iloc[:3]
+    assert two["suite"].to_list() == [verdicts.TOGETHER, first, second]
+    assert [found.value for found in two["difference"]] == pytest.approx([-0.08, -0.03, -0.13])
+    assert answer.sentence.startswith(
+        "All else equal, gtr in place of ppo, 2 epochs: \N{MINUS SIGN}0.08 "
+        "[\N{MINUS SIGN}0.08, \N{MINUS SIGN}0.08] over 2 suites, worse on corner-switch and "
+        "cartpole-offset; gtr in place of ppo, 4 epochs:"
+    )
 
 
 def test_movement_is_compared_with_a_fresh_agent(written):

@@ -36,6 +36,7 @@ from gtr.study.transitions.reading import (
 from gtr.study.transitions.verdicts import (
     REFERENCE,
     SHOWN,
+    TOGETHER,
     Answer,
     apart,
     apart_together,
@@ -46,9 +47,6 @@ from gtr.study.transitions.verdicts import (
 )
 from gtr.study.wording import count
 from gtr.study.wording import estimate as written
-
-TOGETHER = "all together"
-"""Stands where a suite's name would, for what holds over several."""
 
 MOVEMENT = (
     ("path_length", "fifth"),

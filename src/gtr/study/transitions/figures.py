@@ -24,7 +24,6 @@ from gtr.study.style import GRID, INK, PAPER, STYLE
 from gtr.study.transitions.answers import (
     MOVERS,
     RELAXATION,
-    TOGETHER,
 )
 from gtr.study.transitions.marks import (
     DASHES,
@@ -38,7 +37,7 @@ from gtr.study.transitions.marks import (
 )
 from gtr.study.transitions.plan import MAIN
 from gtr.study.transitions.reading import Study
-from gtr.study.transitions.verdicts import Answer
+from gtr.study.transitions.verdicts import TOGETHER, Answer
 from gtr.study.wording import LABELS
 
 

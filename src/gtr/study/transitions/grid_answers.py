@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from gtr.methods import method, numbers
+from gtr.study.aggregate import aggregate_difference
 from gtr.study.statistics import (
     Estimate,
     estimate_iqm,
@@ -22,12 +23,14 @@ from gtr.study.transitions.plan import MAIN, QUESTIONS, SHAPES
 from gtr.study.transitions.reading import (
     UNCLIPPED,
     Study,
+    in_order,
     lacking,
     ordered,
 )
 from gtr.study.transitions.verdicts import (
     ONE_SEED,
     SHOWN,
+    TOGETHER,
     Answer,
     as_sentence,
     not_there,
@@ -244,34 +247,41 @@ def _factor_answer(study: Study, question: str, asked: Sequence[_Asked]) -> Answ
         return Answer("", {}, missing)
     grid, rows, parts = study.grids[question], [], []
     for one in asked:
-        verdicts = {}
-        for suite, settings in grid.groupby("suite", sort=False):
-            found = _contrast(settings, one)
-            if found is None:
-                continue
-            verdicts[str(suite)] = verdict(found)
-            row = {"suite": suite, "contrast": one.words, "difference": found}
-            rows.append(row | {"shown": verdict(found)})
+        scores, levels = _matched(grid, one), (one.one, one.other)
+        suites = in_order(set(scores["suite"]), study.extent.wide)
+        found = {suite: aggregate_difference(scores, *levels, (suite,)) for suite in suites}
+        verdicts = {suite: verdict(difference) for suite, difference in found.items()}
+        words = []
+        if len(suites) > 1:
+            together = aggregate_difference(scores, *levels, suites)
+            words.append(f"{written(together, signed=True)} over {count(len(suites), 'suite')}")
+            found = {TOGETHER: together, **found}
         if verdicts:
-            parts.append(f"{one.words}: {on_suites(verdicts, ('better', 'worse'))}")
+            words.append(on_suites(verdicts, ("better", "worse")))
+            parts.append(f"{one.words}: {', '.join(words)}")
+        rows += [
+            {"suite": suite, "contrast": one.words, "difference": difference}
+            | {"shown": verdict(difference)}
+            for suite, difference in found.items()
+        ]
     tables = {question: table}
     if rows:
         tables[f"{question}_contrasts"] = pd.DataFrame(rows)
     return Answer(as_sentence(parts, "all else equal, "), tables, missing)
 
 
-def _contrast(settings: pd.DataFrame, asked: _Asked) -> Estimate | None:
-    """Mean difference over the settings that are matched, paired on seeds."""
+def _matched(grid: pd.DataFrame, asked: _Asked) -> pd.DataFrame:
+    """Scores of the two levels by suite and seed, as `aggregate` takes them.
+
+    They are means over the settings that are matched and that both levels have a score of.
+    """
     for key, value in asked.fixed.items():
-        settings = settings[settings[key] == value]
+        grid = grid[grid[key] == value]
     levels = [asked.one, asked.other]
-    rows = settings[settings[asked.factor].isin(levels)]
-    if set(rows[asked.factor]) != set(levels):
-        return None
-    by = ["seed", *asked.matched, asked.factor]
-    means = rows.groupby(by)["value"].mean().unstack(asked.factor)
-    gaps = (means[asked.one] - means[asked.other]).dropna()
-    return estimate_iqm(gaps.groupby("seed").mean())
+    of = ["suite", "seed", *asked.matched]
+    pairs = grid.pivot_table(index=of, columns=asked.factor, values="value", sort=False)
+    pairs = pairs.reindex(columns=levels).dropna().groupby(["suite", "seed"]).mean()
+    return pairs.melt(var_name="method", ignore_index=False).reset_index()
 
 
 def _better_settings(table: pd.DataFrame, question: str) -> str:

@@ -17,12 +17,11 @@ from gtr.study import html
 from gtr.study.statistics import BOOTSTRAP_SEED, CLAIM_RUNS, CONFIDENCE, RESAMPLES, Estimate
 from gtr.study.style import as_png, as_svg
 from gtr.study.transitions import answers, figures, grid_answers, grid_figures
-from gtr.study.transitions.answers import TOGETHER
 from gtr.study.transitions.bar import Bar, acceptance
 from gtr.study.transitions.plan import GRID_SEED, Extent
 from gtr.study.transitions.reading import Study, read_study
 from gtr.study.transitions.tables import TITLES, shown, tidy
-from gtr.study.transitions.verdicts import Answer
+from gtr.study.transitions.verdicts import TOGETHER, Answer
 from gtr.study.tune import FIRST_SEED
 from gtr.study.wording import count
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from gtr.study.statistics import Estimate
-from gtr.study.transitions.answers import TOGETHER
+from gtr.study.transitions.verdicts import TOGETHER
 from gtr.study.wording import LABELS, MISSING, estimate
 
 _LONG = 14

@@ -37,6 +37,9 @@ class Answer:
     missing: str = ""
 
 
+TOGETHER = "all together"
+"""Stands where a suite's name would, for what holds over several."""
+
 ONE_SEED = "one seed, no interval"
 
 SHOWN = {
