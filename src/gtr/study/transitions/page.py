@@ -189,9 +189,9 @@ _SECTIONS = (
                 figures.how_far,
                 "Differences in normalised score on the same seeds: the mean over suites with its "
                 "95% interval; short strokes are the single suites. Each arm is tuned with the "
-                "same budget. Left of the dashed line is a loss. Shapes, anchors and rivals have their "
-                "own numbers to find with it; gtr and ppo@defaults have not, and are easier to "
-                "tune. At equal numbers the shapes and anchors are compared in the grids above.",
+                "same budget. Left of the dashed line is a loss. Shapes, anchors and rivals have "
+                "their own numbers to find with it; gtr and ppo@defaults have not, and are easier "
+                "to tune. At equal numbers the shapes and anchors are compared in the grids above.",
             ),
         ),
     ),
