@@ -180,6 +180,7 @@ def _gtr(**numbers: Any) -> Method:
 DESIGNS = {
     "ppo, clip .2": Design(method("ppo", clip=0.2)),
     "ppo, clip .5": Design(method("ppo", clip=0.5)),
+    "ppo, clip .8": Design(method("ppo", clip=0.8)),
     "spo": Design(method("spo", clip=0.3)),
     "first reading": Design(_gtr(clip=0.2, stiffness=0.4, radius=0.5)),
     "clip .2": Design(_gtr(clip=0.2)),
@@ -188,6 +189,7 @@ DESIGNS = {
     "wide clip, softer": Design(_gtr(stiffness=0.12)),
     "wide clip, wider radius": Design(_gtr(radius=0.8)),
     "wide clip, stiff and narrow": Design(_gtr(stiffness=0.5, radius=0.25)),
+    "clip .8, stiff": Design(method("gtr", clip=0.8, stiffness=3.0)),
     "clip 1": Design(_gtr(clip=1.0)),
     "radius shrinks with the advantage": Design(_gtr(radius=0.8), _samples(radius_shrinks)),
     "pull fades with the advantage": Design(_gtr(stiffness=0.5), _samples(pull_fades)),
