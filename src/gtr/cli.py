@@ -353,6 +353,9 @@ def _assignments(pairs: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
             continue
         if isinstance(getattr(defaults, name), bool) and not isinstance(value, bool):
             raise GTRError(f"{name} is {text!r}; give true or false")
+        # Elsewhere "none" is a choice of its own (of advantage_scale, of regulariser).
+        if getattr(defaults, name) is None and text.lower() == "none":
+            value = None
         learner[name] = value
     return learner, own
 
