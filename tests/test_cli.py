@@ -68,6 +68,8 @@ def assert_one_line(error: str, says: str) -> None:
         (["corner-switch", "--set", "radus=1"], "did you mean 'radius'"),
         (["corner-switch", "--method", "ppo", "--set", "radius=1"], "no number 'radius'"),
         (["corner-switch", "--set", "anneal=5"], "give true or false"),
+        (["corner-switch", "--set", "observation_memory=never"], "None for all"),
+        (["corner-switch", "--set", "epochs=none"], "epochs is 'none'"),
         (["corner-switch", "--set", "epochs=2.5"], "give a whole number"),
         (["corner-switch", "--set", "radius"], "NAME=VALUE"),
     ],
@@ -130,7 +132,8 @@ def test_train_leaves_metrics_events_and_a_report_and_continues(
     command, tmp_path: Path, small: None
 ) -> None:
     out = tmp_path / "run"
-    args = ("train", "any", "--method", "ppo", "--out", out, "--set", "clip=.1", "environments=8")
+    learner = ("--set", "environments=8", "observation_memory=none")
+    args = ("train", "any", "--method", "ppo", "--out", out, *learner, "--set", "clip=.1")
     status, output, _ = command(*args)
     assert status == 0
     assert f"metrics  {out / 'metrics.csv'}" in output
@@ -139,11 +142,12 @@ def test_train_leaves_metrics_events_and_a_report_and_continues(
     config = json.loads((out / "config.json").read_text())
     assert config["numbers"] == {"clip": 0.1}
     assert config["learner"]["environments"] == 8
+    assert config["learner"]["observation_memory"] is None
     # Twice the batch is half the iterations, rounded: a phase keeps its steps.
     assert config["phase_steps"] == 2 * 64
     assert json.loads((out / "results.json").read_text())["finished"]
     assert command(*args)[0] == 0
-    status, _, error = command(*args[:-2], "--set", "clip=.2")
+    status, _, error = command(*args[:-1], "clip=.2")
     assert status == 2
     assert_one_line(error, "holds another training")
 

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from gtr.errors import GTRError
 
@@ -35,7 +36,14 @@ _SuiteName = Positional[Annotated[str, arg(metavar="SUITE")]]
 _Out = Annotated[Path, arg(metavar="DIR")]
 _Size = Annotated[str, arg(metavar="cpu|full")]
 _Methods = Annotated[tuple[str, ...], arg(metavar="METHOD [METHOD ...]", aliases=("--method",))]
-_Set = Annotated[tuple[str, ...], arg(metavar="NAME=VALUE [...]", help_behavior_hint=_NONE)]
+# Given twice, an option would forget what it was given first.
+_Set = Annotated[
+    tuple[tuple[str, ...], ...],
+    arg(metavar="NAME=VALUE [...]", help_behavior_hint=_NONE),
+    UseAppendAction,
+]
+
+_Assigned = Sequence[Sequence[str]]  # what --set was given, each time it was
 
 
 def main() -> None:
@@ -291,7 +299,7 @@ def _problem(name: str, size: str) -> "Suite":
 def _settings(
     problem: "Suite",
     names: Sequence[str],
-    assigned: Sequence[str],
+    assigned: _Assigned,
     file: Path | None = None,
     strict: bool = True,
 ) -> "list[Setting]":
@@ -327,7 +335,7 @@ def _settings(
     return settings
 
 
-def _shared(problem: "Suite", assigned: Sequence[str], only: bool = False) -> Any:
+def _shared(problem: "Suite", assigned: _Assigned, only: bool = False) -> Any:
     """The learner's configuration that all arms begin with; `only` refuses methods' numbers."""
     from gtr.learner.config import configure
 
@@ -337,13 +345,13 @@ def _shared(problem: "Suite", assigned: Sequence[str], only: bool = False) -> An
     return configure(problem.config, **learner)
 
 
-def _assignments(pairs: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _assignments(assigned: _Assigned) -> tuple[dict[str, Any], dict[str, Any]]:
     """What `--set` assigns to the learner, and what to methods."""
     from gtr.learner.config import LearnerConfig
 
     learner, own = {}, {}
     defaults = LearnerConfig()
-    for pair in pairs:
+    for pair in chain.from_iterable(assigned):
         name, equals, text = pair.partition("=")
         if not equals or not name or not text:
             raise GTRError(f"--set takes NAME=VALUE, not {pair!r}")

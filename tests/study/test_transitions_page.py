@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -336,6 +337,42 @@ def test_what_relaxes_is_drawn_where_the_rows_were_kept(written):
     told = sentence(written, "relaxation")
     assert "before one, is higher on corner-switch and cartpole-offset" in told
     assert "share of the number, is higher on corner-switch and cartpole-offset" in told
+
+
+def test_what_relaxed_is_still_drawn_when_the_rows_did_not_come_along(tmp_path):
+    size = replace(SIZE, wide=())
+    write_study(tmp_path, size, score=scores(0.2))
+    write_page(size, tmp_path)
+    table = tmp_path / "tables" / "relaxation.csv"
+    before = pd.read_csv(table)
+    for suite in SIZE.main:
+        assert set(before[before["suite"] == suite]["method"]) == {"ppo", "gtr"}
+    shutil.rmtree(tmp_path / SIZE.main[0] / "main" / "runs")
+    write_page(size, tmp_path)
+    order = ["suite", "method", "measure", "step"]
+    after = pd.read_csv(table)
+    pd.testing.assert_frame_equal(
+        *(one.sort_values(order, ignore_index=True) for one in (before, after)), check_exact=True
+    )
+    assert (tmp_path / "figures" / "relaxation.png").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("value_low", "low"),
+        lambda text: text.replace(text.splitlines()[1].split(",")[4], "much"),
+        lambda text: text[: text.index("\n") + 20],
+    ],
+)
+def test_a_damaged_table_of_curves_is_named(tmp_path, change):
+    size = replace(SIZE, wide=())
+    write_study(tmp_path, size, score=scores(0.2))
+    write_page(size, tmp_path)
+    table = tmp_path / "tables" / "relaxation.csv"
+    table.write_text(change(table.read_text()))
+    with pytest.raises(GTRError, match=r"relaxation\.csv is damaged .*: delete it"):
+        read_study(size, tmp_path)
 
 
 # ---------------------------------------------------------------- studies in parts

@@ -6,7 +6,8 @@ them; neither computes a number of its own.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,6 +64,8 @@ fifth after a change or the last before one."""
 
 MOVERS = ("ppo", "ppo@defaults", "gtr", ORACLE)
 """Whose movement is shown. GTR is compared with the PPO that has its clip: clips move too."""
+
+_ENDS = ("value_low", "value_high")
 
 RELAXATION = ("redescended_fraction", "redescended_advantage", "entropy", "kl")
 """What is drawn since the change, from the raw rows of `ppo` and `gtr`."""
@@ -187,7 +190,14 @@ def movement(study: Study) -> Answer:
 
 def relaxation(study: Study) -> Answer:
     """C4: how many samples lie beyond the radius after a change, and what goes with it."""
-    rows = []
+    rows = [
+        {
+            **{key: point[key] for key in ("suite", "method", "measure")},
+            "step": int(point["step"]),
+            "value": _estimate(point),
+        }
+        for point in study.curves.to_dict("records")
+    ]
     for (suite, arm), metrics in study.metrics.items():
         for measure in RELAXATION:
             curve = folded(metrics, measure)
@@ -233,9 +243,15 @@ def relaxation(study: Study) -> Answer:
         )
     order = pd.Index(["suite", "method", "measure", "step", "value"])
     tables = {"relaxation": pd.DataFrame(rows, columns=order)} if rows else {}
-    drawn = {suite for suite, _ in study.metrics}
+    drawn = {suite for suite, _ in study.metrics} | set(study.curves["suite"])
     missing = not_there(("the raw rows of the comparison on", lacking(study.extent.main, drawn)))
     return Answer(as_sentence(parts), tables, missing)
+
+
+def _estimate(point: Mapping[Any, Any]) -> Estimate:
+    """A row's value, as it is spread over the columns of a table."""
+    low, high = (None if math.isnan(point[end]) else point[end] for end in _ENDS)
+    return Estimate(point["value"], low, high, int(point["value_runs"]))
 
 
 def how_far(study: Study) -> Answer:

@@ -24,6 +24,7 @@ UNCLIPPED = "none"
 """How a clip range that no ratio reaches is written."""
 
 _NO_CLIP = 1e6
+_CURVES = ("suite", "method", "measure", "step", "value", "value_low", "value_high", "value_runs")
 _MEND = "delete it and run the study again, which goes on from what is trained"
 
 
@@ -44,6 +45,8 @@ class Study:
             scale of the question's grid.
         tuned: columns suite, arm, number, value.
         metrics: raw rows by suite and method, of `ppo` and `gtr`, where they are kept.
+        curves: `tables/relaxation.csv` as it was last written, without the suites whose raw rows
+            are kept: those rows are large and need not come along with what was found.
     """
 
     extent: Extent
@@ -56,6 +59,7 @@ class Study:
     levels: Mapping[tuple[str, str, str], pd.Series]
     tuned: pd.DataFrame
     metrics: Mapping[tuple[str, str], pd.DataFrame]
+    curves: pd.DataFrame
 
     def runs(self, suite: str, method: str, metric: str = "normalised") -> pd.Series:
         """Finite scores of a method's runs on a changing suite, by seed."""
@@ -138,6 +142,7 @@ def read_study(extent: Extent, directory: Path) -> Study:
             f"{directory} holds nothing of the study yet: run `gtr study transitions` into it, or "
             "give the directory that it writes to"
         )
+    compared = {str(name) for name in scores["suite"]}
     return Study(
         extent=extent,
         changing=scores,
@@ -149,7 +154,27 @@ def read_study(extent: Extent, directory: Path) -> Study:
         levels=levels,
         tuned=pd.DataFrame(tuned, columns=pd.Index(["suite", "arm", "number", "value"])),
         metrics=metrics,
+        curves=_read_curves(directory / "tables" / "relaxation.csv", compared, metrics),
     )
+
+
+def _read_curves(
+    path: Path, compared: Iterable[str], metrics: Mapping[tuple[str, str], pd.DataFrame]
+) -> pd.DataFrame:
+    """What an earlier page drew of the compared suites whose raw rows are not here."""
+    if not path.exists():
+        return pd.DataFrame(columns=pd.Index(_CURVES))
+    mend = "delete it; the page is drawn without it, or from the raw rows where they are kept"
+    try:
+        table = pd.read_csv(StringIO(read_text(path)))
+        table = table.astype(dict.fromkeys(_CURVES[3:], float))
+    except (ValueError, KeyError) as error:
+        raise GTRError(f"{path} is damaged ({error}): {mend}") from None
+    lacking = [name for name in _CURVES if name not in table.columns]
+    if lacking or table[[*_CURVES[:5], _CURVES[-1]]].isna().any(axis=None):
+        raise GTRError(f"{path} is damaged (a cell or a column is missing): {mend}")
+    gone = set(compared) - {suite for suite, _ in metrics}
+    return table[table["suite"].isin(gone)].reset_index(drop=True)
 
 
 def _read_table(path: Path, text: Sequence[str]) -> pd.DataFrame:
