@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import gtr
-from gtr.cli import _value
-from gtr.learner.config import LearnerConfig, configure
+from gtr.cli import _assignments
+from gtr.learner.config import configure
 from gtr.methods import method, names
 from tests.environments.contract import assert_keeps_promises
 
@@ -109,7 +109,6 @@ def test_links_and_paths_lead_somewhere(page):
 
 @every_page
 def test_commands_name_what_there_is(page):
-    learner = set(LearnerConfig.__dataclass_fields__)
     for block in blocks(page, "sh"):
         for line in block.splitlines():
             words = shlex.split(line)
@@ -123,12 +122,10 @@ def test_commands_name_what_there_is(page):
                 else:
                     options[list(options)[-1]].append(word)
             chosen = options.get("--method", []) + options.get("--methods", [])
-            pairs = dict(pair.split("=") for pair in options.get("--set", []))
-            own = {k: float(v) for k, v in pairs.items() if k not in learner}
-            own = {k: int(v) if k in ("anchors", "every") else v for k, v in own.items()}
+            numbers, own = _assignments([options.get("--set", [])])
             for name in chosen:
                 method(name, **own)
-            configure(suite.config, **{k: _value(v) for k, v in pairs.items() if k in learner})
+            configure(suite.config, **numbers)
             assert "--out" in options
 
 

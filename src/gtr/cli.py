@@ -36,7 +36,7 @@ _SuiteName = Positional[Annotated[str, arg(metavar="SUITE")]]
 _Out = Annotated[Path, arg(metavar="DIR")]
 _Size = Annotated[str, arg(metavar="cpu|full")]
 _Methods = Annotated[tuple[str, ...], arg(metavar="METHOD [METHOD ...]", aliases=("--method",))]
-# Given twice, an option would forget what it was given first.
+# Appended, since an option that is given twice forgets what it was given first.
 _Set = Annotated[
     tuple[tuple[str, ...], ...],
     arg(metavar="NAME=VALUE [...]", help_behavior_hint=_NONE),
