@@ -26,7 +26,7 @@ def test_an_environments_nan_stops_the_run_and_is_named(tmp_path, monkeypatch):
     suite = small_suite(NaNAfter(20))
     # healthy to the 20th step: the 21st is number 4 (from 0) of iteration 2's eight
     expected = (
-        r"NaN or Inf in the observation at iteration 2, step 4 of its rollout "
+        r"NaN or Inf in the observation at iteration 2, step 4 of its rollout in copy 0 "
         r"\(environment step 64\), seed 5; .*mend the environment"
     )
     for _ in range(2):  # and the same again, from the checkpoint
@@ -57,14 +57,18 @@ def test_the_first_culprit_of_the_first_iteration_is_named(culprit):
     # everything computed after it is NaN too, and another run fails later
     faults[2, 1] = sum(1 << later for later in range(bit, len(WATCHED)))
     faults[0, 2] = 1
-    measures = {"faults": faults, "fault_step": np.full((3, 4), 6)}
+    measures = {
+        "faults": faults,
+        "fault_step": np.full((3, 4), 6),
+        "fault_copy": np.full((3, 4), 2),
+    }
     labels = pd.DataFrame({"setting": ["a", "a", "b"], "seed": [0, 1, 9]})
     with pytest.raises(GTRError) as caught:
         FaultWatch(labels, 32).sound(measures, 10)
     message = str(caught.value)
     assert message.startswith(f"NaN or Inf in the {culprit} at iteration 11")
     assert "(environment step 352), seed 9 (b)" in message
-    assert ("step 6 of its rollout" in message) == (bit < 2)
+    assert ("step 6 of its rollout in copy 2" in message) == (bit < 2)
     assert FaultWatch(labels, 32).sound({"faults": np.zeros((3, 4), np.int32)}, 10).all()
 
 

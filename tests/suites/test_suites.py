@@ -100,7 +100,7 @@ def test_a_rollout_runs_and_is_a_function_of_its_keys():
 
     @jax.jit
     def rollout(key, phase):
-        world = one.world(key, phase)
+        world = env.world(key, phase)
         state, observation = env.reset(key, world)
 
         def advance(carry, key):

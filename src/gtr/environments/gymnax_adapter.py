@@ -6,10 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from gtr.environments.protocol import Box, Discrete, State, Step, World
+from gtr.environments.spaces import action_space
 from gtr.errors import GTRError
 
 
@@ -59,7 +59,7 @@ class Gymnax:
             raise GTRError(f"{self.env_id} has one action set; leave out full_action_set.")
         options = {"use_minimal_action_set": False} if self.full_action_set else {}
         env, params = gymnax.make(self.env_id, **options)
-        space = _space(self.env_id, env.action_space(params))
+        space = action_space(self.env_id, env.action_space(params))
         action = jax.ShapeDtypeStruct(
             space.shape if isinstance(space, Box) else (),
             jnp.float32 if isinstance(space, Box) else jnp.int32,
@@ -119,14 +119,3 @@ class Gymnax:
         return jax.tree.map(
             lambda leaf, dtype: jax.lax.convert_element_type(leaf, dtype), state, self._state_dtypes
         )
-
-
-def _space(env_id: str, space: Any) -> Discrete | Box:
-    """Our description of a gymnax action space."""
-    if hasattr(space, "n"):
-        return Discrete(int(space.n))
-    if hasattr(space, "low"):
-        low, high = np.unique(np.asarray(space.low)), np.unique(np.asarray(space.high))
-        if low.size == high.size == 1:
-            return Box(tuple(space.shape), float(low[0]), float(high[0]))
-    raise GTRError(f"{env_id} has actions that are not supported: {space}.")

@@ -34,16 +34,22 @@ def look_for_faults(observation: Array, reward: Array, *later: Any) -> dict[str,
         *later: the other parts that are watched, arrays or pytrees of them, in order.
 
     Returns:
-        `faults`, a bit for each entry of `WATCHED` that holds a NaN or Inf, and `fault_step`, the
-        first step of the rollout with one in its observation or reward.
+        `faults`, a bit for each entry of `WATCHED` that holds a NaN or Inf; `fault_step`, the first
+        step of the rollout with one in its observation or reward; `fault_copy`, the first copy of
+        the environment that had it there.
     """
-    bad_steps = ~_finite(observation, 1) | ~_finite(reward, 1)
+    where = ~_finite(observation, 2) | ~_finite(reward, 2)
+    first = jnp.argmax(jnp.any(where, 1))
     bad = [
         ~jnp.all(jnp.array([_finite(x, 0) for x in jax.tree.leaves(part)]))
         for part in (observation, reward, *later)
     ]
     bits = sum(flag.astype(jnp.int32) << bit for bit, flag in enumerate(bad))
-    return {"faults": jnp.asarray(bits), "fault_step": jnp.argmax(bad_steps)}
+    return {
+        "faults": jnp.asarray(bits),
+        "fault_step": first,
+        "fault_copy": jnp.argmax(where[first]),
+    }
 
 
 class Diverged(GTRError):
@@ -106,7 +112,8 @@ class FaultWatch:
         iteration = start + offset
         where = f"iteration {iteration}"
         if culprit in ("observation", "reward"):
-            where += f", step {int(measures['fault_step'][run, offset])} of its rollout"
+            step, copy = (int(measures[k][run, offset]) for k in ("fault_step", "fault_copy"))
+            where += f", step {step} of its rollout in copy {copy}"
         label = f" ({self._settings[run]})" if self._settings[run] else ""
         return culprit, (
             f"NaN or Inf in the {culprit} at {where} (environment step "

@@ -6,6 +6,7 @@ Nothing here is kept between iterations but the state, and all randomness comes 
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -14,14 +15,15 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 
+from gtr.environments.host import HostEnvironment
 from gtr.learner import tracking
 from gtr.learner.advantages import generalised_advantages, update_scale
 from gtr.learner.anchors import Policy, consult, take_snapshot
-from gtr.learner.config import Rates
+from gtr.learner.config import LearnerConfig, Rates
 from gtr.learner.faults import look_for_faults
 from gtr.learner.normalisation import Moments
 from gtr.learner.parallel import split
-from gtr.learner.rollout import Batch, collect
+from gtr.learner.rollout import Batch, Finished, collect
 from gtr.learner.state import Keys, Problem, RunState
 from gtr.learner.update import Objective, Samples, update
 from gtr.objective import Method, adapt, batch_stiffness
@@ -42,31 +44,59 @@ def iterate(
 
     Returns:
         The next state, and the numbers of this iteration's row in metrics.csv with `faults`, a
-        bit for each entry of `WATCHED` that was not finite, and `fault_step`.
+        bit for each entry of `WATCHED` that was not finite, `fault_step` and `fault_copy`.
     """
     config, environment, distribution = problem.config, problem.environment, problem.distribution
-    phase = iteration // problem.phase_iterations
-    world = problem.world(keys.schedule, phase)
-    if config.anneal:
-        share = 1 - iteration / problem.iterations
-        rates = rates._replace(learning_rate=rates.learning_rate * share)
+    assert not isinstance(environment, HostEnvironment)
+    world = problem.world(keys.schedule, iteration // problem.phase_iterations)
     begins = iteration % problem.phase_iterations == 0
-
-    # collect
-    uniform, order_bits = _randomness(keys.agent, problem)
+    uniform, order_bits = randomness(keys.agent, problem)
     policy = Policy(state.trained.actor, state.moments)
 
     def collect_and_value(*given: Any) -> tuple:
         episodes, batch, finished = collect(
             environment, distribution, policy, begins, world, *given
         )
-        return episodes, batch, _values(state, batch, episodes.observation), finished
+        return episodes, batch, values_of(state, batch, episodes.observation), finished
 
-    sharing = devices if config.environments % 2 == 0 else None
-    episodes, batch, (values, successor_values), finished = split(
-        sharing, collect_and_value, in_dims=(0, 1, 1, 1), out_dims=(0, 1, 1, 0)
+    episodes, batch, values, finished = split(
+        sharing(config, devices), collect_and_value, in_dims=(0, 1, 1, 1), out_dims=(0, 1, 1, 0)
     )(state.episodes, uniform, *_environment_keys(keys.environment, uniform.shape[:2]))
+    return learn(
+        problem,
+        method,
+        rates,
+        replace(state, episodes=episodes),
+        batch,
+        values,
+        finished,
+        order_bits,
+        iteration,
+        devices,
+    )
+
+
+def learn(
+    problem: Problem,
+    method: Method,
+    rates: Rates,
+    state: RunState,
+    batch: Batch,
+    values_with_successors: tuple[Float[Array, "t e"], Float[Array, "t e"]],
+    finished: Finished,
+    order_bits: UInt32[Array, "epochs rows"],
+    iteration: Int[Array, ""],
+    devices: str | None,
+) -> tuple[RunState, dict[str, Float[Array, ""]]]:
+    """All of an iteration but the collecting: what `iterate` returns, from a batch."""
+    config, distribution = problem.config, problem.distribution
+    values, successor_values = values_with_successors
     finished = jax.tree.map(jnp.sum, finished)
+    if config.anneal:
+        share = 1 - iteration / problem.iterations
+        rates = rates._replace(learning_rate=rates.learning_rate * share)
+    begins = iteration % problem.phase_iterations == 0
+    policy = Policy(state.trained.actor, state.moments)
     observations = _rows(batch.observation)
     track = lax.cond(
         begins,
@@ -85,7 +115,7 @@ def iterate(
         observation=observations,
         mask=mask,
         iteration=iteration,
-        devices=sharing,
+        devices=sharing(config, devices),
     )
 
     # advantages
@@ -186,12 +216,17 @@ def iterate(
         discounted=discounted,
         advantage_square=advantage_square,
         stiffness=coefficient,
-        episodes=episodes,
+        episodes=state.episodes,
         track=track,
     ), measures
 
 
-def _randomness(
+def sharing(config: LearnerConfig, devices: str | None) -> str | None:
+    """The mesh axis along which devices share the copies of the environment, if they can."""
+    return devices if config.environments % 2 == 0 else None
+
+
+def randomness(
     key: PRNGKeyArray, problem: Problem
 ) -> tuple[Float[Array, "t e r"], UInt32[Array, "epochs rows"]]:
     """Uniform numbers in (0, 1) for the actions, and bits to shuffle by: one draw for all.
@@ -235,7 +270,7 @@ def _scaled_rewards(
     return batch.reward / jnp.sqrt(moments.variance + 1e-8), moments, discounted
 
 
-def _values(state: RunState, batch: Batch, last: Array) -> tuple[Array, Array]:
+def values_of(state: RunState, batch: Batch, last: Array) -> tuple[Array, Array]:
     """Values of the batch's observations and of their successors, each (t, e).
 
     A successor's value is the next observation's, but at a truncation the next observation is of

@@ -14,10 +14,12 @@ import jax
 import numpy as np
 import pandas as pd
 
+from gtr.environments.host import HostEnvironment
 from gtr.errors import GTRError
 from gtr.learner import records
 from gtr.learner.config import LearnerConfig, check, rates
 from gtr.learner.faults import FaultWatch
+from gtr.learner.hosted import HostProgram
 from gtr.learner.program import CAPACITY, Program
 from gtr.learner.state import Problem, RunState
 from gtr.learner.store import Store
@@ -149,7 +151,8 @@ def sweep(
         [(setting.label, seed) for setting in settings for seed in seeds],
         columns=["setting", "seed"],
     )
-    program = Program(
+    trainer = HostProgram if isinstance(problem.environment, HostEnvironment) else Program
+    program = trainer(
         problem,
         _stack([setting.method for setting in settings for _ in seeds]),
         _stack([rates(setting.config) for setting in settings for _ in seeds]),
@@ -169,7 +172,7 @@ def sweep(
 
 
 def _loop(
-    program: Program,
+    program: Program | HostProgram,
     labels: pd.DataFrame,
     total: int,
     store: Store | None,
@@ -187,7 +190,8 @@ def _loop(
         held = held if found is None else found
     state = program.place(held)
     count, first = 1, True
-    with _stop_requests() as stopping, nullcontext() if store is None else closing(store):
+    kept = nullcontext() if store is None else closing(store)
+    with _stop_requests() as stopping, kept, closing(program):
         while done < total:
             began = time.monotonic()
             taken = min(count, total - done)
@@ -227,9 +231,10 @@ def _loop(
             if not first:
                 count = int(np.clip(_CHUNK_SECONDS * taken / seconds, 1, CAPACITY))
             first = False
+        state = program.fetch(state)
     if store is None:
-        return program.fetch(state), pd.concat(tables, ignore_index=True)
-    return program.fetch(state), store.read_metrics()
+        return state, pd.concat(tables, ignore_index=True)
+    return state, store.read_metrics()
 
 
 @contextmanager

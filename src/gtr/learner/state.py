@@ -7,9 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
+from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
-from gtr.environments.protocol import Environment
+from gtr.environments.host import HostEnvironment
+from gtr.environments.protocol import Environment, World
 from gtr.learner import tracking
 from gtr.learner.anchors import Policy, keep_from_start
 from gtr.learner.config import LearnerConfig, Rates
@@ -46,6 +47,11 @@ def key_words(seed: int, iterations: range) -> UInt32[np.ndarray, "iterations 3 
     ).reshape(-1, 3, 2)
 
 
+def keys_of(words: UInt32[Array, "3 2"]) -> Keys:
+    """The keys that an iteration's words stand for."""
+    return Keys(*jax.random.wrap_key_data(words, impl="threefry2x32"))
+
+
 class RunState(eqx.Module):
     """All that a run carries from one iteration to the next; checkpointing it is saving it."""
 
@@ -63,7 +69,7 @@ class RunState(eqx.Module):
 class Problem:
     """What is static in a run: the environment, the schedule, the configuration."""
 
-    environment: Environment
+    environment: Environment | HostEnvironment
     changing: bool
     phase_iterations: int
     iterations: int
@@ -79,9 +85,9 @@ class Problem:
         """The distribution over the environment's actions."""
         return distribution_for(self.environment.action_space, squash=self.config.squash_actions)
 
-    def world(self, key: PRNGKeyArray, phase: Int[Array, ""]) -> Any:
-        """The world's parameters in a phase of the schedule drawn from `key`."""
-        return self.environment.world(key, phase if self.changing else jnp.int32(0))
+    def world(self, schedule: Any, phase: Any) -> World:
+        """The world's parameters in a phase of a schedule: of a key in JAX, of a seed outside."""
+        return self.environment.world(schedule, phase if self.changing else 0 * phase)
 
 
 def begin(problem: Problem, method: Method, rates: Rates, seed: int, phase: int) -> RunState:
@@ -104,9 +110,7 @@ def begin(problem: Problem, method: Method, rates: Rates, seed: int, phase: int)
     def no_steps(network: Actor | Critic) -> Any:
         return _zeros(jax.eval_shape(lambda x: tx.init(flat(x)), network))
 
-    state, observation = jax.eval_shape(
-        lambda: environment.reset(jax.random.key(0), problem.world(jax.random.key(0), jnp.int32(0)))
-    )
+    state, observation = _episode(problem)
     return RunState(
         trained=Trained(
             actor,
@@ -129,6 +133,30 @@ def begin(problem: Problem, method: Method, rates: Rates, seed: int, phase: int)
         ),
         track=tracking.no_track(observation, distribution.outputs + distribution.free),
     )
+
+
+def _episode(problem: Problem) -> Any:
+    """Shapes of an episode's state and observation."""
+    environment = problem.environment
+    if isinstance(environment, HostEnvironment):
+        return (
+            jax.ShapeDtypeStruct((environment.saved_bytes,), np.uint8),
+            jax.ShapeDtypeStruct(environment.observation_shape, environment.observation_dtype),
+        )
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return jax.eval_shape(lambda k: environment.reset(k, problem.world(k, jnp.int32(0))), key)
+
+
+def begin_all(
+    problem: Problem, method: Method, rates: Rates, seeds: np.ndarray, phase: int
+) -> RunState:
+    """`begin` of many runs, whose numbers and seeds, (runs,), differ; stacked."""
+
+    def one(run: int) -> RunState:
+        own_method, own_rates = jax.tree.map(lambda x: x[run], (method, rates))
+        return begin(problem, own_method, own_rates, int(seeds[run]), phase)
+
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *map(one, range(len(seeds))))
 
 
 def _zeros(shapes: Any, *leading: int) -> Any:

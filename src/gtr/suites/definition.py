@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from gtr.learner.config import LearnerConfig
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Int, PRNGKeyArray
-
-    from gtr.environments.protocol import Environment, World
+    from gtr.environments.host import HostEnvironment
+    from gtr.environments.protocol import Environment
 
 Size = Literal["cpu", "full"]
 STATIONARY = "-stationary"
@@ -28,7 +27,7 @@ class Suite:
     Attributes:
         name: what `suite` finds it by.
         size: "cpu" (minutes on two cores) or "full" (a GPU).
-        domain: "control" or "games".
+        domain: "control", "games" or "robotics".
         description: what changes, in a sentence.
         source: where the problem comes from.
         make: builds the environment.
@@ -44,7 +43,7 @@ class Suite:
     domain: str
     description: str
     source: str
-    make: Callable[[], Environment]
+    make: Callable[[], Environment | HostEnvironment]
     phases: int
     phase_budget: int
     seeds: int
@@ -52,7 +51,7 @@ class Suite:
     changing: bool = True
 
     @cached_property
-    def environment(self) -> Environment:
+    def environment(self) -> Environment | HostEnvironment:
         """The environment; building it imports JAX and takes seconds the first time."""
         return self.make()
 
@@ -87,12 +86,6 @@ class Suite:
             description=f"Stationary twin of {self.name}: the world of phase 0 throughout.",
             changing=False,
         )
-
-    def world(self, key: PRNGKeyArray, phase: Int[Array, ""]) -> World:
-        """The world of `phase` in the schedule drawn from `key`; in a twin, that of phase 0."""
-        import jax.numpy as jnp
-
-        return self.environment.world(key, phase if self.changing else jnp.int32(0))
 
     @property
     def _batch(self) -> int:
