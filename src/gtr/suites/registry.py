@@ -9,6 +9,7 @@ from gtr.errors import GTRError
 from gtr.learner.config import LearnerConfig
 from gtr.networks.architectures import CNN, MLP
 from gtr.suites.definition import STATIONARY, Size, Suite
+from gtr.suites.robotics import robotics
 
 if TYPE_CHECKING:
     from gtr.environments.protocol import Environment
@@ -49,6 +50,7 @@ def suites(size: str = "cpu") -> tuple[Suite, ...]:
         _corner_switch(full),
         _minatar_permute(full),
         _minatar_cycle(full),
+        *robotics(_size(full)),
     )
     return tuple(member for one in changing for member in (one, one.twin))
 
