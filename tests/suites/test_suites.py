@@ -12,7 +12,7 @@ from gtr.suites import suite, suites
 from tests.environments.contract import assert_keeps_promises
 
 KEY = jax.random.key(2)
-NAMES = (
+IN_JAX = (
     "cartpole-offset",
     "acrobot-offset",
     "mountaincar-offset",
@@ -20,7 +20,8 @@ NAMES = (
     "minatar-permute",
     "minatar-cycle",
 )
-every = pytest.mark.parametrize("name", NAMES)
+OUTSIDE = ("halfcheetah-flip", "ant-slippery", "walker-tasks")
+NAMES = IN_JAX + OUTSIDE
 both = pytest.mark.parametrize("size", ["cpu", "full"])
 
 
@@ -44,7 +45,7 @@ def test_listing_builds_no_environment():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@every
+@pytest.mark.parametrize("name", IN_JAX)
 @both
 def test_environment_twin_and_schedule(name, size):
     changing = suite(name, size)
@@ -58,6 +59,25 @@ def test_environment_twin_and_schedule(name, size):
     for phase in (1, 2):
         assert not equal(world(KEY, jnp.int32(phase)), first)
         assert equal(still(KEY, jnp.int32(phase)), first)
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_environment_twin_and_schedule_outside_jax(name):
+    changing = suite(name)
+    twin = suite(f"{name}-stationary")
+    assert changing.twin == twin
+    assert twin.twin == twin
+    assert twin.environment == changing.environment
+    plain = changing.world(3, 0)
+    for phase in (1, 2, 4):
+        assert changing.world(3, phase) == changing.world(3, phase)
+        assert twin.world(3, phase) == plain
+    assert changing.world(3, 1) != plain
+    copy = changing.environment.open(2)
+    seeds = np.array([5, 5], np.uint32)
+    first = copy.restart(np.ones(2, bool), seeds, changing.world(3, 1))
+    assert first.shape == (2, *changing.environment.observation_shape)
+    np.testing.assert_array_equal(first[0], first[1])
     assert (twin.phases, twin.phase_steps, twin.config) == (
         changing.phases,
         changing.phase_steps,
@@ -100,7 +120,7 @@ def test_a_rollout_runs_and_is_a_function_of_its_keys():
 
     @jax.jit
     def rollout(key, phase):
-        world = env.world(key, phase)
+        world = one.world(key, phase)
         state, observation = env.reset(key, world)
 
         def advance(carry, key):
