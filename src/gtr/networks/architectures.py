@@ -39,4 +39,38 @@ class CNN:
     layer_norm: bool = False
 
 
-Architecture = MLP | CNN
+@dataclass(frozen=True)
+class NatureCNN:
+    """Three convolutions over pixels, then one hidden layer; relu (Mnih et al. 2015).
+
+    The convolutions are 8 x 8 with stride 4, 4 x 4 with stride 2 and 3 x 3 with stride 1, unpadded.
+    Observations are (height, width, channels), at least 36 x 36, from 0 to 255, and are divided by
+    255.
+
+    Attributes:
+        channels: of the three convolutions.
+        width: of the hidden layer.
+    """
+
+    channels: tuple[int, int, int] = (32, 64, 64)
+    width: int = 512
+
+
+@dataclass(frozen=True)
+class ResNet:
+    """The residual network of IMPALA over pixels, then one hidden layer (Espeholt et al. 2018).
+
+    A section is a 3 x 3 convolution, a 3 x 3 maximum with stride 2, and two residual blocks of two
+    3 x 3 convolutions each, all padded and each block's with a relu before it. Observations are
+    (height, width, channels) from 0 to 255; they are divided by 255.
+
+    Attributes:
+        channels: of the sections.
+        width: of the hidden layer.
+    """
+
+    channels: tuple[int, ...] = (16, 32, 32)
+    width: int = 256
+
+
+Architecture = MLP | CNN | NatureCNN | ResNet

@@ -5,7 +5,7 @@ gradient, which is what XLA's CPU backend spends most of an update on (benchmark
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -109,6 +109,86 @@ class Conv3x3(eqx.Module):
         )
         rows = self.dense(patches.reshape(n * (height - 2) * (width - 2), -1))
         return rows.reshape(n, height - 2, width - 2, -1)
+
+
+class Conv(eqx.Module):
+    """A convolution with orthogonal weights and zero bias.
+
+    Attributes:
+        weight: (size, size, inputs, outputs).
+        bias: (outputs,).
+        stride: pixels between two outputs.
+        padding: "SAME" for as many outputs as inputs at stride 1, "VALID" for none beyond the edge.
+    """
+
+    weight: Float[Array, "k k i o"]
+    bias: Float[Array, " o"]
+    stride: int = eqx.field(static=True)
+    padding: Literal["SAME", "VALID"] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        inputs: int,
+        outputs: int,
+        *,
+        size: int,
+        stride: int = 1,
+        padding: Literal["SAME", "VALID"] = "VALID",
+        scale: float,
+    ) -> None:
+        rows = _orthogonal(rng, size * size * inputs, outputs, scale)
+        self.weight = rows.reshape(size, size, inputs, outputs)
+        bias: Any = np.zeros(outputs, np.float32)
+        self.bias = bias
+        self.stride, self.padding = stride, padding
+
+    def __call__(self, x: Float[Array, "n h w i"]) -> Float[Array, "n h2 w2 o"]:
+        """Images of `inputs` channels to images of `outputs`."""
+        steps = (self.stride, self.stride)
+        layout = ("NHWC", "HWIO", "NHWC")
+        y = jax.lax.conv_general_dilated(
+            x, self.weight, steps, self.padding, dimension_numbers=layout
+        )
+        return y + self.bias
+
+
+class Section(eqx.Module):
+    """A section of IMPALA's residual network; see `architectures.ResNet`."""
+
+    first: Conv
+    blocks: tuple[tuple[Conv, Conv], ...]
+
+    def __init__(
+        self, rng: np.random.Generator, inputs: int, outputs: int, *, scale: float
+    ) -> None:
+        def conv(inputs: int) -> Conv:
+            return Conv(rng, inputs, outputs, size=3, padding="SAME", scale=scale)
+
+        self.first = conv(inputs)
+        self.blocks = tuple((conv(outputs), conv(outputs)) for _ in range(2))
+
+    def __call__(self, x: Float[Array, "n h w i"]) -> Float[Array, "n h2 w2 o"]:
+        """Images to images of half the height and width, rounded up."""
+        x = self.first(x)
+        x = jax.lax.reduce_window(
+            x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), [(0, 0), (1, 1), (1, 1), (0, 0)]
+        )
+        for one, other in self.blocks:
+            x = x + other(jax.nn.relu(one(jax.nn.relu(x))))
+        return x
+
+
+class Sections(eqx.Module):
+    """Sections one after another."""
+
+    sections: tuple[Section, ...]
+
+    def __call__(self, x: Float[Array, "n h w i"]) -> Float[Array, "n h2 w2 o"]:
+        """Images to images."""
+        for section in self.sections:
+            x = section(x)
+        return x
 
 
 def _orthogonal(rng: np.random.Generator, inputs: int, outputs: int, scale: float) -> Any:

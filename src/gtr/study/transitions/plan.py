@@ -10,6 +10,7 @@ from gtr.errors import GTRError
 from gtr.learner.config import LearnerConfig, configure
 from gtr.learner.run import Setting
 from gtr.methods import method
+from gtr.networks.architectures import MLP
 from gtr.objective import Method
 from gtr.study.arms import Arm, arm
 from gtr.study.tune import candidates
@@ -200,6 +201,7 @@ def _reuse(ppo: Setting, gtr: Setting, steps: int) -> Iterator[Setting]:
 
 def _capacity(ppo: Setting, gtr: Setting, steps: int) -> Iterator[Setting]:
     network = ppo.config.network
+    assert isinstance(network, MLP)  # as those of the three wide suites are
     base, depth = network.widths[0], len(network.widths)
     for factor in (0.25, 0.5, 1.0, 2.0, 4.0) if steps > 3 else (0.25, 1.0, 4.0):
         yield _network(ppo, max(1, round(factor * base)), depth)
