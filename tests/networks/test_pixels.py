@@ -1,5 +1,6 @@
 """The networks for pixels, against PyTorch with the same weights."""
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def test_a_convolution_is_pytorchs(size, stride, extra, padded):
     x = images(2, size + extra, size + extra + 1, 3)
 
     def ours(x, weight):
-        return jax.tree_util.Partial(_applied, conv)(x, weight)
+        return eqx.tree_at(lambda one: one.weight, conv, weight)(x)
 
     def theirs(x, weight):
         around = size // 2 if padded else 0
@@ -74,12 +75,6 @@ def test_a_convolution_is_pytorchs(size, stride, extra, padded):
     np.testing.assert_allclose(ours(x, conv.weight), values, atol=1e-4)
     for mine, true in zip(gradients(ours, x, conv.weight), slopes, strict=True):
         np.testing.assert_allclose(mine, true, rtol=1e-3, atol=1e-3)
-
-
-def _applied(conv, x, weight):
-    import equinox as eqx
-
-    return eqx.tree_at(lambda one: one.weight, conv, weight)(x)
 
 
 @pytest.mark.parametrize("side", [7, 8])
