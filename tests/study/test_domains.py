@@ -1,0 +1,41 @@
+"""A comparison on a suite of each domain, cut down to seconds."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import gtr
+from gtr.learner.config import LearnerConfig
+from gtr.networks.architectures import CNN, MLP, Architecture
+
+SMALL: dict[str, tuple[int, int, Architecture]] = {
+    # copies, steps of each in a rollout (MuJoCo's episodes take 1000), network
+    "halfcheetah-flip": (2, 512, MLP((8,))),
+    "ant-slippery": (2, 128, MLP((8,))),
+    "minatar-cycle": (2, 128, CNN((4,), (8,))),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_comparison_runs_and_reports(name, tmp_path):
+    copies, steps, network = SMALL[name]
+    suite = gtr.suite(name)
+    config = LearnerConfig(
+        environments=copies,
+        rollout_length=steps,
+        epochs=1,
+        minibatches=2,
+        normalise_observations=suite.config.normalise_observations,
+        network=network,
+    )
+    suite = replace(suite, phases=2, phase_budget=2 * copies * steps, config=config)
+    page = gtr.compare(suite, ["ppo", "gtr"], directory=tmp_path, seeds=2)
+    assert page.exists()
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["finished"] is True
+    assert set(results["methods"]) == {"ppo", "gtr", "oracle", "random"}
+    rows = gtr.train(suite, gtr.method("gtr"), seeds=2, directory=tmp_path / "runs/gtr").metrics
+    assert rows["return"].notna().any()
+    assert np.isfinite(rows["policy_loss"]).all()
