@@ -84,7 +84,8 @@ class InTurn:
     def receive(self) -> Transitions:
         """See `Simulators.receive`."""
         number = len(self._copies)
-        observations, rewards = self._blank(), np.zeros(number, np.float32)
+        observations = self._blank()
+        rewards, scores = np.zeros(number, np.float32), np.zeros(number, np.float32)
         terminated, truncated = np.zeros(number, bool), np.zeros(number, bool)
         for i in range(number):
             after = self._do(i, lambda copy, i=i: copy.step(self._actions[i]))
@@ -92,8 +93,9 @@ class InTurn:
             if np.ndim(after.reward):
                 raise SimulatorFault(i, f"gave a reward of shape {np.shape(after.reward)}, not ()")
             rewards[i] = after.reward
+            scores[i] = after.reward if after.score is None else after.score
             terminated[i], truncated[i] = after.terminated, after.truncated
-        return Transitions(observations, rewards, terminated, truncated & ~terminated)
+        return Transitions(observations, rewards, terminated, truncated & ~terminated, scores)
 
     def save(self) -> UInt8[np.ndarray, "e n"]:
         """See `Simulators.save`."""
