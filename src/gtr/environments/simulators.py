@@ -47,7 +47,8 @@ class Simulated(HostEnvironment):
 
     def open(self, copies: int) -> Simulators:
         """See `HostEnvironment.open`."""
-        if self.processes:
+        # A process that is itself a worker of a comparison may have no processes of its own.
+        if self.processes and not multiprocessing.current_process().daemon:
             return InProcesses(self, copies)
         return InTurn(self, copies)
 
