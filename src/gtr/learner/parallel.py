@@ -91,7 +91,8 @@ def _gathered(axis: str, tree: Any) -> Any:
     leaves, structure = jax.tree.flatten(tree)
     small = [leaf for leaf in leaves if leaf.size < _LARGE]
     packed = lax.all_gather(_packed(small, _sizes(small)), axis)
-    unpacked = iter(jax.vmap(lambda parcels: _unpacked(parcels, small))(packed))
+    number = lax.axis_size(axis)
+    unpacked = iter(jax.vmap(lambda parcels: _unpacked(parcels, small), axis_size=number)(packed))
     return structure.unflatten(
         [next(unpacked) if leaf.size < _LARGE else lax.all_gather(leaf, axis) for leaf in leaves]
     )
