@@ -130,6 +130,13 @@ def test_an_episode_is_a_function_of_its_seed_and_not_of_what_was_played_before(
     assert differ(played, play(fresh, actions))
 
 
+def test_the_first_screen_is_the_games_where_nothing_is_done_before_it():
+    copy = Atari(("freeway",), idle=0).start()
+    first = copy.restart(0, "freeway").copy()
+    play(copy, [1] * 20)
+    np.testing.assert_array_equal(copy.restart(0, "freeway"), first)
+
+
 def test_sticky_actions_are_the_only_chance_after_the_idle_frames():
     def episode(environment, seed, actions):
         copy = environment.start()
@@ -172,7 +179,7 @@ def test_mistakes_are_told_in_one_line(monkeypatch):
     with pytest.raises(GTRError, match=r"no game 'brekout'; close to it: breakout"):
         Atari(("brekout",))
     # one that ale-py carries and does not play
-    with pytest.raises(GTRError, match="no game 'combat'"):
+    with pytest.raises(GTRError, match="no game 'combat'$"):
         Atari(("combat",))
     with pytest.raises(GTRError, match="at least one game"):
         Atari(())

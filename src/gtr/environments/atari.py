@@ -15,7 +15,8 @@ from gtr.environments.simulators import Simulated
 from gtr.errors import GTRError
 
 _SIDE, _STACKED, _SKIP = 84, 4, 4
-# An emulator's state has from 7,713 to 8,247 bytes, always as many in one game (ale-py 0.12.1).
+# An emulator's state has from 7,713 to 8,256 bytes (the games of ale-py 0.12.1), in some games not
+# always as many.
 _EMULATOR_BYTES = 8_448
 # Seed, frames so far, the action that was done last, and how long the emulator's state is.
 _COUNTS = 4
@@ -105,6 +106,7 @@ class AtariCopy:
         self._ale.setFloat("repeat_action_probability", 0.0)
         self._ale.setInt("random_seed", 0)
         self._start: Any = None
+        self._opening: Any = None
         self._seed = self._frame = self._done = 0
         self._repeats: Any = None
         self._screen: Any = None
@@ -118,14 +120,19 @@ class AtariCopy:
         self._load(world)
         self._ale.restoreState(self._start)
         rng = self._draw(seed)
-        for _ in range(rng.integers(self._atari.idle, endpoint=True)):
-            self._ale.act(self._ale_py.Action.NOOP)
-        if self._ale_py.Action.FIRE in self._ale.getMinimalActionSet():
+        kinds = self._ale_py.Action
+        opening = [kinds.NOOP] * rng.integers(self._atari.idle, endpoint=True)
+        if kinds.FIRE in self._ale.getMinimalActionSet():
             # Many games do not begin before.
-            self._ale.act(self._ale_py.Action.FIRE)
+            opening.append(kinds.FIRE)
+        for action in opening:
+            self._ale.act(action)
+        # A state that is restored does not bring its screen: that is drawn by the next frame.
+        np.copyto(self._screen, self._opening)
+        if opening:
+            self._ale.getScreenGrayscale(self._screen)
         self._frame = self._done = 0
         self._stack[:] = 0
-        self._ale.getScreenGrayscale(self._screen)
         return self._see()
 
     def step(self, action: np.ndarray) -> Transition:
@@ -176,7 +183,8 @@ class AtariCopy:
             self._ale.loadROM(_rom(game))
             self._ale.reset_game()
             self._game, self._start = game, self._ale.cloneState()
-            self._screen, self._before = np.zeros((2, *self._ale.getScreenDims()), np.uint8)
+            self._opening = self._ale.getScreenGrayscale()
+            self._screen, self._before = np.zeros((2, *self._opening.shape), np.uint8)
 
     def _draw(self, seed: int) -> np.random.Generator:
         """Draws which frames of an episode repeat the action before; at its start one may draw."""
@@ -219,7 +227,7 @@ def _rom(game: str) -> Path:
     known = ale_py.roms.get_all_rom_ids()
     path = ale_py.roms.get_rom_path(game) if game in known else None
     if path is None or ale_py.ALEInterface.isSupportedROM(path) is None:
-        close = difflib.get_close_matches(game, known, 3, 0.4)
+        close = difflib.get_close_matches(game, [other for other in known if other != game], 3)
         raise GTRError(
             f"ALE has no game {game!r}" + (f"; close to it: {', '.join(close)}" if close else "")
         )
