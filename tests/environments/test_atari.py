@@ -179,7 +179,7 @@ def test_mistakes_are_told_in_one_line(monkeypatch):
     with pytest.raises(GTRError, match=r"no game 'brekout'; close to it: breakout"):
         Atari(("brekout",))
     # one that ale-py carries and does not play
-    with pytest.raises(GTRError, match="no game 'combat'$"):
+    with pytest.raises(GTRError, match=r"no game 'combat'$"):
         Atari(("combat",))
     with pytest.raises(GTRError, match="at least one game"):
         Atari(())

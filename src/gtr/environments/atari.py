@@ -132,7 +132,7 @@ class AtariCopy:
         if opening:
             self._ale.getScreenGrayscale(self._screen)
         self._frame = self._done = 0
-        self._stack[:] = 0
+        self._stack = np.zeros_like(self._stack)
         return self._see()
 
     def step(self, action: np.ndarray) -> Transition:
@@ -172,7 +172,7 @@ class AtariCopy:
         self._load(world)
         self._ale.restoreState(self._ale_py.ALEState(emulator[:length].tobytes()))
         self._draw(seed)
-        self._stack[:] = stack
+        self._stack = stack
 
     def close(self) -> None:
         """See `Copy.close`."""
@@ -187,7 +187,7 @@ class AtariCopy:
             self._screen, self._before = np.zeros((2, *self._opening.shape), np.uint8)
 
     def _draw(self, seed: int) -> np.random.Generator:
-        """Draws which frames of an episode repeat the action before; at its start one may draw."""
+        """Draws which frames of an episode repeat the action before; the rest is its opening's."""
         self._seed = seed
         rng = np.random.default_rng(seed)
         self._repeats = rng.random(self._atari.longest, np.float32) < self._atari.sticky
