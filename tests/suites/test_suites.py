@@ -7,11 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gtr.environments.host import HostEnvironment
 from gtr.errors import GTRError
 from gtr.suites import suite, suites
 from tests.environments.contract import assert_keeps_promises
-from tests.learner.problems import problem_of
 
 KEY = jax.random.key(2)
 IN_JAX = (
@@ -22,23 +20,13 @@ IN_JAX = (
     "minatar-permute",
     "minatar-cycle",
 )
-ON_HOST = ("atari-cycle", "halfcheetah-flip", "ant-slippery", "walker-tasks")
-NAMES = IN_JAX + ON_HOST
-# Their world in phase 2 is that of phase 0 again.
-RETURNING = ("halfcheetah-flip",)
+OUTSIDE = ("atari-cycle", "halfcheetah-flip", "ant-slippery", "walker-tasks")
+NAMES = IN_JAX + OUTSIDE
 both = pytest.mark.parametrize("size", ["cpu", "full"])
 
 
-def worlds(one):
-    """The world of a phase of one schedule."""
-    world = problem_of(one).world
-    if isinstance(one.environment, HostEnvironment):
-        return lambda phase: world(2, phase)
-    return lambda phase: jax.jit(world)(KEY, jnp.int32(phase))
-
-
 def equal(a, b) -> bool:
-    return jax.tree.structure(a) == jax.tree.structure(b) and all(
+    return all(
         np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     )
 
@@ -57,22 +45,40 @@ def test_listing_builds_no_environment():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", IN_JAX)
 @both
 def test_environment_twin_and_schedule(name, size):
     changing = suite(name, size)
     twin = suite(f"{name}-stationary", size)
     assert changing.twin == twin
     assert twin.twin == twin
+    assert_keeps_promises(changing.environment, changing.world)
     assert twin.environment == changing.environment
-    world, still = worlds(changing), worlds(twin)
-    if name in IN_JAX:
-        assert_keeps_promises(changing.environment, problem_of(changing).world)
-    first = world(0)
+    world, still = jax.jit(changing.world), jax.jit(twin.world)
+    first = world(KEY, jnp.int32(0))
     for phase in (1, 2):
-        if not (name in RETURNING and phase == 2):
-            assert not equal(world(phase), first)
-        assert equal(still(phase), first)
+        assert not equal(world(KEY, jnp.int32(phase)), first)
+        assert equal(still(KEY, jnp.int32(phase)), first)
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_environment_twin_and_schedule_outside_jax(name):
+    changing = suite(name)
+    twin = suite(f"{name}-stationary")
+    assert changing.twin == twin
+    assert twin.twin == twin
+    assert twin.environment == changing.environment
+    plain = changing.world(3, 0)
+    for phase in (1, 2, 4):
+        assert changing.world(3, phase) == changing.world(3, phase)
+        assert twin.world(3, phase) == plain
+    assert changing.world(3, 1) != plain
+    copy = changing.environment.open(2)
+    seeds = np.array([5, 5], np.uint32)
+    first = copy.restart(np.ones(2, bool), seeds, changing.world(3, 1))
+    assert first.shape == (2, *changing.environment.observation_shape)
+    np.testing.assert_array_equal(first[0], first[1])
+    copy.close()
     assert (twin.phases, twin.phase_steps, twin.config) == (
         changing.phases,
         changing.phase_steps,
@@ -116,7 +122,7 @@ def test_a_rollout_runs_and_is_a_function_of_its_keys():
 
     @jax.jit
     def rollout(key, phase):
-        world = env.world(key, phase)
+        world = one.world(key, phase)
         state, observation = env.reset(key, world)
 
         def advance(carry, key):

@@ -106,15 +106,16 @@ class Gymnasium(Simulated):
             ) from None
         try:
             env = gymnasium.make(self.env_id, disable_env_checker=True, **dict(self.options))
-        except gymnasium.error.DependencyNotInstalled as error:
-            line = str(error).splitlines()[0]
-            raise GTRError(f"{self.env_id} cannot be made: {line}") from None
         except gymnasium.error.UnregisteredEnv:
             close = difflib.get_close_matches(self.env_id, gymnasium.registry, 3, 0.4)
             raise GTRError(
                 f"gymnasium has no environment {self.env_id!r}"
                 + (f"; close to it: {', '.join(close)}" if close else "")
             ) from None
+        except Exception as error:  # whatever its constructor does not like
+            line = (str(error).splitlines() or [""])[0]
+            kind = type(error).__name__
+            raise GTRError(f"{self.env_id} cannot be made: {kind}: {line}") from error
         limit = env.spec.max_episode_steps if env.spec else None
         return GymnasiumCopy(env.unwrapped, limit, self.variation)
 

@@ -152,11 +152,10 @@ class InProcesses:
     Args:
         environment: what the copies are of; it is sent to the processes, which start them.
         copies: how many.
-        patience: seconds that an answer may take.
     """
 
-    def __init__(self, environment: Simulated, copies: int, patience: float = PATIENCE) -> None:
-        self._patience, self._name = patience, environment.name
+    def __init__(self, environment: Simulated, copies: int) -> None:
+        self._name = environment.name
         edges = np.linspace(0, copies, min(environment.processes, copies) + 1).astype(int)
         self._parts = [slice(int(a), int(b)) for a, b in pairwise(edges)]
         context = multiprocessing.get_context("spawn")
@@ -238,9 +237,9 @@ class InProcesses:
     def _answer(self, i: int) -> Any:
         first = self._parts[i].start
         try:
-            if not self._pipes[i].poll(self._patience):
+            if not self._pipes[i].poll(PATIENCE):
                 at = first + self._ats[i].value
-                raise SimulatorFault(at, f"did not answer within {self._patience:g} s")
+                raise SimulatorFault(at, f"did not answer within {PATIENCE:g} s")
             answer = self._pipes[i].recv()
         except (EOFError, ConnectionError):
             self._processes[i].join(1.0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gtr.learner.config import LearnerConfig
 
 if TYPE_CHECKING:
     from gtr.environments.host import HostEnvironment
-    from gtr.environments.protocol import Environment
+    from gtr.environments.protocol import Environment, World
 
 Size = Literal["cpu", "full"]
 STATIONARY = "-stationary"
@@ -86,6 +86,15 @@ class Suite:
             description=f"Stationary twin of {self.name}: the world of phase 0 throughout.",
             changing=False,
         )
+
+    def world(self, schedule: Any, phase: Any) -> World:
+        """The world of a phase of a schedule, in a twin that of phase 0.
+
+        Args:
+            schedule: what it is drawn from: a key in JAX, a seed outside.
+            phase: its number.
+        """
+        return self.environment.world(schedule, phase if self.changing else 0 * phase)
 
     @property
     def _batch(self) -> int:
