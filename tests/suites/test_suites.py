@@ -20,7 +20,7 @@ IN_JAX = (
     "minatar-permute",
     "minatar-cycle",
 )
-OUTSIDE = ("halfcheetah-flip", "ant-slippery", "walker-tasks")
+OUTSIDE = ("atari-cycle", "halfcheetah-flip", "ant-slippery", "walker-tasks")
 NAMES = IN_JAX + OUTSIDE
 both = pytest.mark.parametrize("size", ["cpu", "full"])
 
@@ -78,6 +78,7 @@ def test_environment_twin_and_schedule_outside_jax(name):
     first = copy.restart(np.ones(2, bool), seeds, changing.world(3, 1))
     assert first.shape == (2, *changing.environment.observation_shape)
     np.testing.assert_array_equal(first[0], first[1])
+    copy.close()
     assert (twin.phases, twin.phase_steps, twin.config) == (
         changing.phases,
         changing.phase_steps,
@@ -94,6 +95,7 @@ def test_budgets_are_the_written_ones_to_half_a_batch(size):
         "corner-switch": (8, 41_000, 164_000),
         "minatar-permute": (6, 250_000, 10_000_000),
         "minatar-cycle": (6, 250_000, 10_000_000),
+        "atari-cycle": (6, 100_000, 10_000_000),
     }
     for name, (phases, cpu, full) in written.items():
         one = suite(name, size)

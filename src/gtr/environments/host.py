@@ -36,13 +36,15 @@ class SimulatorFault(GTRError):
 class Transition(NamedTuple):
     """What one step of one copy gives back; nothing is reset automatically.
 
-    At most one of `terminated` and `truncated` is true.
+    At most one of `terminated` and `truncated` is true. `score` is what the step adds to the
+    episode's return as it is reported, where that is not the reward that is learnt from.
     """
 
     observation: np.ndarray
     reward: float
     terminated: bool
     truncated: bool
+    score: float | None = None
 
 
 class Copy(Protocol):
@@ -70,12 +72,13 @@ class Copy(Protocol):
 
 
 class Transitions(NamedTuple):
-    """One step of every copy."""
+    """One step of every copy; `score` is the reward where a copy has no other."""
 
     observation: Observations
     reward: Float[np.ndarray, " e"]
     terminated: Bool[np.ndarray, " e"]
     truncated: Bool[np.ndarray, " e"]
+    score: Float[np.ndarray, " e"]
 
 
 class Simulators(Protocol):

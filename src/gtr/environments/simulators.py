@@ -5,6 +5,7 @@ here a process has as many copies as it takes to fill a core, and names the one 
 """
 
 import contextlib
+import math
 import multiprocessing
 import signal
 from abc import abstractmethod
@@ -46,7 +47,8 @@ class Simulated(HostEnvironment):
 
     def open(self, copies: int) -> Simulators:
         """See `HostEnvironment.open`."""
-        if self.processes:
+        # A process that is itself a worker of a comparison may have no processes of its own.
+        if self.processes and not multiprocessing.current_process().daemon:
             return InProcesses(self, copies)
         return InTurn(self, copies)
 
@@ -58,12 +60,17 @@ class InTurn:
         environment: what the copies are of.
         copies: how many.
         at: told the number of the copy that is about to do something.
+        room: where observations are written; to arrays of their own where None.
     """
 
     def __init__(
-        self, environment: Simulated, copies: int, at: Callable[[int], None] = lambda copy: None
+        self,
+        environment: Simulated,
+        copies: int,
+        at: Callable[[int], None] = lambda copy: None,
+        room: Observations | None = None,
     ) -> None:
-        self._environment, self._at = environment, at
+        self._environment, self._at, self._room = environment, at, room
         self._copies = [environment.start() for _ in range(copies)]
         self._actions: Any = None
 
@@ -84,7 +91,8 @@ class InTurn:
     def receive(self) -> Transitions:
         """See `Simulators.receive`."""
         number = len(self._copies)
-        observations, rewards = self._blank(), np.zeros(number, np.float32)
+        observations = self._blank()
+        rewards, scores = np.zeros(number, np.float32), np.zeros(number, np.float32)
         terminated, truncated = np.zeros(number, bool), np.zeros(number, bool)
         for i in range(number):
             after = self._do(i, lambda copy, i=i: copy.step(self._actions[i]))
@@ -92,8 +100,9 @@ class InTurn:
             if np.ndim(after.reward):
                 raise SimulatorFault(i, f"gave a reward of shape {np.shape(after.reward)}, not ()")
             rewards[i] = after.reward
+            scores[i] = after.reward if after.score is None else after.score
             terminated[i], truncated[i] = after.terminated, after.truncated
-        return Transitions(observations, rewards, terminated, truncated & ~terminated)
+        return Transitions(observations, rewards, terminated, truncated & ~terminated, scores)
 
     def save(self) -> UInt8[np.ndarray, "e n"]:
         """See `Simulators.save`."""
@@ -112,6 +121,8 @@ class InTurn:
             copy.close()
 
     def _blank(self) -> Observations:
+        if self._room is not None:
+            return self._room
         environment = self._environment
         shape = (len(self._copies), *environment.observation_shape)
         return np.zeros(shape, environment.observation_dtype)
@@ -135,6 +146,9 @@ class InTurn:
 class InProcesses:
     """Copies dealt to processes of their own, each with a part of them in a row.
 
+    Observations come through memory that is shared: pictures sent through a pipe take a third of an
+    Atari step.
+
     Args:
         environment: what the copies are of; it is sent to the processes, which start them.
         copies: how many.
@@ -146,13 +160,18 @@ class InProcesses:
         self._parts = [slice(int(a), int(b)) for a, b in pairwise(edges)]
         context = multiprocessing.get_context("spawn")
         self._ats = [context.RawValue("i", 0) for _ in self._parts]
+        rooms = [
+            context.RawArray("b", _room_bytes(environment, part.stop - part.start))
+            for part in self._parts
+        ]
+        self._rooms = [_view(environment, room) for room in rooms]
         self._pipes: list[Connection] = []
         self._processes = []
-        for part, at in zip(self._parts, self._ats, strict=True):
+        for part, at, room in zip(self._parts, self._ats, rooms, strict=True):
             ours, theirs = context.Pipe()
             number = part.stop - part.start
             process = context.Process(
-                target=_serve, args=(theirs, at, environment, number), daemon=True
+                target=_serve, args=(theirs, at, environment, number, room), daemon=True
             )
             process.start()
             theirs.close()
@@ -166,7 +185,8 @@ class InProcesses:
         """See `Simulators.restart`."""
         for pipe, part in zip(self._pipes, self._parts, strict=True):
             pipe.send(("restart", which[part], seeds[part], world))
-        return np.concatenate(self._answers())
+        self._answers()
+        return np.concatenate(self._rooms)
 
     def send(self, actions: Shaped[np.ndarray, "e ..."]) -> None:
         """See `Simulators.send`."""
@@ -175,7 +195,8 @@ class InProcesses:
 
     def receive(self) -> Transitions:
         """See `Simulators.receive`."""
-        return Transitions(*(np.concatenate(x) for x in zip(*self._answers(), strict=True)))
+        rest = zip(*self._answers(), strict=True)
+        return Transitions(np.concatenate(self._rooms), *map(np.concatenate, rest))
 
     def save(self) -> UInt8[np.ndarray, "e n"]:
         """See `Simulators.save`."""
@@ -229,7 +250,20 @@ class InProcesses:
         return answer
 
 
-def _serve(pipe: Connection, at: Any, environment: Simulated, number: int) -> None:
+def _room_bytes(environment: Simulated, number: int) -> int:
+    """Bytes that the observations of a number of copies take."""
+    return (
+        number * math.prod(environment.observation_shape) * environment.observation_dtype.itemsize
+    )
+
+
+def _view(environment: Simulated, room: Any) -> Observations:
+    """Shared memory as the observations of as many copies as it has room for."""
+    observations = np.frombuffer(room, environment.observation_dtype)
+    return observations.reshape(-1, *environment.observation_shape)
+
+
+def _serve(pipe: Connection, at: Any, environment: Simulated, number: int, room: Any) -> None:
     """What a process does until it is told to close, or its parent is gone."""
     # Ctrl-C reaches the whole group; the parent saves the copies' states before it lets them go.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -237,7 +271,7 @@ def _serve(pipe: Connection, at: Any, environment: Simulated, number: int) -> No
     def note(copy: int) -> None:
         at.value = copy
 
-    copies = InTurn(environment, number, note)
+    copies = InTurn(environment, number, note, _view(environment, room))
     pipe.send("ready")
     with contextlib.suppress(EOFError, ConnectionError):
         while (message := pipe.recv())[0] != "close":
@@ -245,7 +279,10 @@ def _serve(pipe: Connection, at: Any, environment: Simulated, number: int) -> No
             try:
                 if what == "step":
                     copies.send(*given)
-                    pipe.send(copies.receive())
+                    pipe.send(tuple(copies.receive())[1:])
+                elif what == "restart":
+                    copies.restart(*given)
+                    pipe.send(None)
                 else:
                     pipe.send(getattr(copies, what)(*given))
             except SimulatorFault as fault:

@@ -95,7 +95,7 @@ class Collector:
         self._terminated[t], self._truncated[t] = after.terminated, after.truncated
         self._sound = bool(np.isfinite(after.reward).all() and np.isfinite(after.observation).all())
         done = after.terminated | after.truncated
-        self._reward_sum += after.reward
+        self._reward_sum += after.score
         self._length += 1
         number, reward_sum, length = self._finished
         number += done

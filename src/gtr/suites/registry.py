@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from gtr.errors import GTRError
 from gtr.learner.config import LearnerConfig
 from gtr.networks.architectures import CNN, MLP
+from gtr.suites.atari import atari_cycle
 from gtr.suites.definition import STATIONARY, Size, Suite
 from gtr.suites.robotics import robotics
 
@@ -50,6 +51,7 @@ def suites(size: str = "cpu") -> tuple[Suite, ...]:
         _corner_switch(full),
         _minatar_permute(full),
         _minatar_cycle(full),
+        atari_cycle(_size(full)),
         *robotics(_size(full)),
     )
     return tuple(member for one in changing for member in (one, one.twin))
