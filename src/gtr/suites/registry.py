@@ -49,6 +49,7 @@ def suites(size: str = "cpu") -> tuple[Suite, ...]:
         _corner_switch(full),
         _minatar_permute(full),
         _minatar_cycle(full),
+        _craftax_goals(full),
     )
     return tuple(member for one in changing for member in (one, one.twin))
 
@@ -172,6 +173,38 @@ def _minatar_cycle(full: bool) -> Suite:
     )
 
 
+def _craftax_goals(full: bool) -> Suite:
+    """Which achievements are rewarded; the twin is Craftax-Classic as the field plays it."""
+    return Suite(
+        name="craftax-goals",
+        size=_size(full),
+        domain="open world",
+        description=(
+            "Craftax-Classic; all achievements are rewarded in the first phase, then one set of "
+            "them after another."
+        ),
+        source="Craftax (Matthews et al. 2024)",
+        make=_craftax_with_goals,
+        phases=8 if full else 5,
+        phase_budget=25_000_000 if full else 100_000,
+        seeds=10,
+        config=_craftax(full),
+    )
+
+
+def _craftax(full: bool) -> LearnerConfig:
+    if full:
+        return LearnerConfig(
+            environments=1024,
+            rollout_length=64,
+            minibatches=8,
+            learning_rate=2e-4,
+            gae_lambda=0.8,
+            network=MLP((512, 512, 512)),
+        )
+    return LearnerConfig(learning_rate=1e-3)
+
+
 def _minatar(full: bool) -> LearnerConfig:
     """PureJaxRL's copies and rollouts when full; a quarter of the batch for a short CPU run."""
     if full:
@@ -227,6 +260,21 @@ def _permuted_breakout() -> Environment:
     from gtr.environments.gymnax_adapter import Gymnax
 
     return ActionPermutation(ObservationPermutation(Gymnax("Breakout-MinAtar")))
+
+
+def _craftax_with_goals() -> Environment:
+    from gtr.environments.changes import Goals
+    from gtr.environments.craftax_adapter import Craftax
+
+    return Goals(
+        Craftax("Craftax-Classic-Symbolic-v1"),
+        (
+            ("collect_wood", "place_table", "make_wood_pickaxe", "make_wood_sword"),
+            ("collect_sapling", "place_plant", "eat_plant"),
+            ("collect_drink", "eat_cow", "wake_up"),
+            ("defeat_zombie", "defeat_skeleton"),
+        ),
+    )
 
 
 def _three_games() -> Environment:
