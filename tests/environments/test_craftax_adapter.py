@@ -98,13 +98,15 @@ def test_every_step_is_craftaxs_own(plain):
 
 
 def test_measures_are_the_score_and_the_achievements_of_a_count_by_hand(plain):
-    _, (ours, (_, _, reward, done), told, info, _) = plain
+    _, (_, (_, _, reward, done), told, info, _) = plain
     checked = 0
     for copy in range(COPIES):
         begins = 0
         for end in np.flatnonzero(done[:, copy]):
             total = reward[begins : end + 1, copy].sum()
-            np.testing.assert_allclose(told["score_percent"][end, copy], total / 22 * 100, atol=1e-3)
+            np.testing.assert_allclose(
+                told["score_percent"][end, copy], total / 22 * 100, atol=1e-3
+            )
             begins, checked = end + 1, checked + 1
     assert checked > COPIES
     unlocked = 0
@@ -184,7 +186,7 @@ def test_goals_are_drawn_in_turns_never_the_same_twice_in_a_row():
 
 def test_goals_keep_the_promises_and_wrapping_hides_nothing():
     assert_keeps_promises(GOALS)
-    assert GOALS == Goals(CLASSIC, GOALS.goals)
+    assert Goals(CLASSIC, GOALS.goals) == GOALS
     assert reset_interval(GOALS) == reset_interval(CLASSIC) > 1
     assert reset_interval(Cycle((CLASSIC, RewardSign(CLASSIC)))) == reset_interval(CLASSIC)
 

@@ -268,11 +268,26 @@ def _craftax_with_goals() -> Environment:
 
     return Goals(
         Craftax("Craftax-Classic-Symbolic-v1"),
+        # All 22, by what they ask of the player: to farm, to keep alive, to make tools.
         (
-            ("collect_wood", "place_table", "make_wood_pickaxe", "make_wood_sword"),
             ("collect_sapling", "place_plant", "eat_plant"),
-            ("collect_drink", "eat_cow", "wake_up"),
-            ("defeat_zombie", "defeat_skeleton"),
+            ("collect_drink", "eat_cow", "wake_up", "defeat_zombie", "defeat_skeleton"),
+            (
+                "collect_wood",
+                "place_table",
+                "make_wood_pickaxe",
+                "make_wood_sword",
+                "collect_stone",
+                "place_stone",
+                "make_stone_pickaxe",
+                "make_stone_sword",
+                "collect_coal",
+                "place_furnace",
+                "collect_iron",
+                "make_iron_pickaxe",
+                "make_iron_sword",
+                "collect_diamond",
+            ),
         ),
     )
 
