@@ -68,8 +68,8 @@ class Craftax:
             from craftax.craftax_classic.constants import Achievement
 
             worth = np.ones(len(Achievement))
-        env = make_craftax_env_from_name(self.env_id, auto_reset=False)
-        params = env.default_params
+        env: Any = make_craftax_env_from_name(self.env_id, auto_reset=False)
+        params: Any = env.default_params
         key = jax.eval_shape(lambda: jax.random.key(0, impl=_IMPLEMENTATION))
 
         def start(key: PRNGKeyArray) -> tuple[Array, State]:

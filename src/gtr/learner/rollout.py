@@ -83,9 +83,8 @@ def collect(
             dear uses the first of them only.
         step_keys: (t, e).
     """
-    steps = len(step_keys)
     interval = reset_interval(environment)
-    intervals = -(-steps // interval)
+    intervals = -(-len(step_keys) // interval)
     reset = jax.vmap(jax.vmap(environment.reset, (0, None)), (0, None))
     fresh = reset(reset_keys[: 1 + intervals], world)
     first = jax.tree.map(lambda x: x[0], fresh)
@@ -95,12 +94,21 @@ def collect(
     episodes = Episodes(
         state, observation, episodes.reward_sum * going_on, episodes.length * going_on
     )
-    given = (distribution.noise(uniform), step_keys, 1 + jnp.arange(steps) // interval)
+    beginnings = jax.tree.map(lambda x: x[1:], fresh)
+    # A scan hands out an episode a step faster than they could be looked up.
+    shared = interval > 1
+    given = (
+        distribution.noise(uniform),
+        step_keys,
+        jnp.arange(len(step_keys)) // interval if shared else beginnings,
+    )
     told = jax.vmap(partial(episode_measures, environment), (0, None))
 
     def step(carry: tuple[Episodes, Finished], given: tuple) -> tuple:
         now, finished = carry
-        noise, step_key, row = given
+        noise, step_key, beginning = given
+        if shared:
+            beginning = jax.tree.map(lambda x: x[beginning], beginnings)
         mask = jax.vmap(environment.action_mask, (0, None))(now.state, world)
         parameters = masked(act(now.observation), mask)
         action = distribution.sample(parameters, noise)
@@ -108,11 +116,11 @@ def collect(
             step_key, now.state, distribution.to_environment(action), world
         )
         done = after.terminated | after.truncated
-        reward_sum, length = now.reward_sum + after.reward, now.length + 1
+        reward_sum, steps = now.reward_sum + after.reward, now.length + 1
         finished = Finished(
             finished.number + done,
             finished.reward_sum + done * reward_sum,
-            finished.length + done * length,
+            finished.length + done * steps,
             jax.tree.map(
                 lambda total, x: total + done * x,
                 finished.measures,
@@ -120,16 +128,12 @@ def collect(
             ),
         )
         state, observation = jax.tree.map(
-            lambda new, old: jnp.where(
-                done.reshape(-1, *[1] * (old.ndim - 1)),
-                lax.dynamic_index_in_dim(new, row, keepdims=False),
-                old,
-            ),
-            fresh,
+            lambda new, old: jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old),
+            beginning,
             (after.state, after.observation),
         )
         going_on = 1.0 - done
-        later = Episodes(state, observation, reward_sum * going_on, length * going_on)
+        later = Episodes(state, observation, reward_sum * going_on, steps * going_on)
         seen = Batch(
             now.observation,
             after.observation,

@@ -28,7 +28,7 @@ class Suite:
     Attributes:
         name: what `suite` finds it by.
         size: "cpu" (minutes on two cores) or "full" (a GPU).
-        domain: "control" or "games".
+        domain: "control", "games" or "open world".
         description: what changes, in a sentence.
         source: where the problem comes from.
         make: builds the environment.

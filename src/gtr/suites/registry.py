@@ -193,6 +193,7 @@ def _craftax_goals(full: bool) -> Suite:
 
 
 def _craftax(full: bool) -> LearnerConfig:
+    """The copies, rollouts and network of Craftax's own PPO when full; a short CPU run else."""
     if full:
         return LearnerConfig(
             environments=1024,
@@ -202,7 +203,7 @@ def _craftax(full: bool) -> LearnerConfig:
             gae_lambda=0.8,
             network=MLP((512, 512, 512)),
         )
-    return LearnerConfig(learning_rate=1e-3)
+    return LearnerConfig(learning_rate=1e-3, advantage_scale="running")
 
 
 def _minatar(full: bool) -> LearnerConfig:
