@@ -19,6 +19,7 @@ IN_JAX = (
     "corner-switch",
     "minatar-permute",
     "minatar-cycle",
+    "craftax-goals",
 )
 OUTSIDE = ("atari-cycle", "halfcheetah-flip", "ant-slippery", "walker-tasks")
 NAMES = IN_JAX + OUTSIDE
@@ -89,20 +90,22 @@ def test_environment_twin_and_schedule_outside_jax(name):
 @both
 def test_budgets_are_the_written_ones_to_half_a_batch(size):
     written = {
-        "cartpole-offset": (10, 160_000, 160_000),
-        "acrobot-offset": (10, 160_000, 160_000),
-        "mountaincar-offset": (10, 160_000, 160_000),
-        "corner-switch": (8, 41_000, 164_000),
-        "minatar-permute": (6, 250_000, 10_000_000),
-        "minatar-cycle": (6, 250_000, 10_000_000),
-        "atari-cycle": (6, 100_000, 10_000_000),
+        "cartpole-offset": ((10, 160_000), (10, 160_000)),
+        "acrobot-offset": ((10, 160_000), (10, 160_000)),
+        "mountaincar-offset": ((10, 160_000), (10, 160_000)),
+        "corner-switch": ((8, 41_000), (8, 164_000)),
+        "minatar-permute": ((6, 250_000), (6, 10_000_000)),
+        "minatar-cycle": ((6, 250_000), (6, 10_000_000)),
+        "craftax-goals": ((5, 100_000), (8, 25_000_000)),
+        "atari-cycle": ((6, 100_000), (6, 10_000_000)),
     }
-    for name, (phases, cpu, full) in written.items():
+    for name, budgets in written.items():
+        phases, budget = budgets[size == "full"]
         one = suite(name, size)
         batch = one.config.environments * one.config.rollout_length
         assert one.phases == phases
         assert one.phase_steps == one.phase_iterations * batch
-        assert abs(one.phase_steps - (cpu if size == "cpu" else full)) <= batch / 2
+        assert abs(one.phase_steps - budget) <= batch / 2
         assert (one.iterations, one.steps) == (
             phases * one.phase_iterations,
             phases * one.phase_steps,

@@ -4,6 +4,7 @@ Changes compose: `ActionPermutation(ObservationPermutation(env))`. Each draws fr
 so two changes in one composition are independent. Phase 0 is the environment unchanged.
 """
 
+import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from gtr.environments.protocol import Box, Discrete, Environment, State, Step, World
+from gtr.environments.craftax_adapter import Craftax
+from gtr.environments.protocol import (
+    Box,
+    Discrete,
+    Environment,
+    State,
+    Step,
+    World,
+    episode_measures,
+    reset_interval,
+)
 from gtr.errors import GTRError
 
 
@@ -40,6 +51,11 @@ class _Change(ABC):
         """The actions that `step` takes."""
         return self.env.action_space
 
+    @property
+    def reset_interval(self) -> int:
+        """The wrapped environment's; see `protocol.reset_interval`."""
+        return reset_interval(self.env)
+
     def world(self, key: PRNGKeyArray, phase: Int[Array, ""]) -> Changed:
         """The wrapped environment's world and this change, from independent keys."""
         phase = jnp.asarray(phase, jnp.int32)
@@ -59,6 +75,10 @@ class _Change(ABC):
     def action_mask(self, state: State, world: Changed) -> Bool[Array, " n"] | None:
         """The wrapped environment's mask."""
         return self.env.action_mask(state, world.inner)
+
+    def episode_measures(self, state: State, world: Changed) -> dict[str, Float[Array, ""]]:
+        """The wrapped environment's; see `protocol.episode_measures`."""
+        return episode_measures(self.env, state, world.inner)
 
     @abstractmethod
     def _draw(self, key: PRNGKeyArray, phase: Int[Array, ""]) -> Any: ...
@@ -154,6 +174,54 @@ class RewardSign(_Change):
         return jnp.where(phase % 2 == 0, jnp.float32(1), jnp.float32(-1))
 
 
+@dataclass(frozen=True)
+class Goals(_Change):
+    """Some achievements of Craftax are rewarded and the others are not, other ones each phase.
+
+    In phase 0 all are rewarded. From then on one set of goals follows another, in an order that is
+    drawn from the schedule's key and then repeated: every schedule meets all sets alike, and
+    never one twice in a row. What an achievement is worth stays as it was, and so does the reward
+    for health.
+
+    The change is bool (achievements,), in the order of the environment's: which are rewarded.
+
+    Attributes:
+        env: a Craftax.
+        goals: the sets, by the achievements' names; at least two.
+
+    Raises:
+        GTRError: there are fewer than two sets, or a name is not that of an achievement.
+    """
+
+    env: Craftax
+    goals: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.goals) < 2:
+            raise GTRError("Goals needs at least two sets of achievements.")
+        for name in (name for names in self.goals for name in names):
+            if name not in self.env.achievements:
+                close = difflib.get_close_matches(name, self.env.achievements, 3)
+                raise GTRError(
+                    f"{self.env.env_id} has no achievement {name!r}; "
+                    f"there is {', '.join(close or self.env.achievements)}."
+                )
+
+    def step(self, key: PRNGKeyArray, state: State, action: Array, world: Changed) -> Step:
+        """One transition; its reward is less by what the achievements that do not count paid."""
+        step = super().step(key, state, action, world)
+        unlocked = step.state.achievements & ~state.achievements
+        unrewarded = jnp.sum(jnp.array(self.env.rewards), where=unlocked & ~world.change)
+        return step._replace(reward=step.reward - unrewarded)
+
+    def _draw(self, key: PRNGKeyArray, phase: Int[Array, ""]) -> Bool[Array, " n"]:
+        sets = jnp.array(
+            [[name in names for name in self.env.achievements] for names in self.goals]
+        )
+        order = jax.random.permutation(key, len(self.goals))
+        return (phase == 0) | sets[order[(phase - 1) % len(self.goals)]]
+
+
 class Turn(NamedTuple):
     """The world of a cycle: which environment is active (int32), and the worlds of all of them."""
 
@@ -214,6 +282,11 @@ class Cycle:
         )
         assign(self, "_states", tuple(state for state, _, _ in starts))
         assign(self, "_masked", any(mask is not None for mask in masks) or len(set(spaces)) > 1)
+
+    @property
+    def reset_interval(self) -> int:
+        """The longest of the environments'; see `protocol.reset_interval`."""
+        return max(reset_interval(env) for env in self.envs)
 
     def world(self, key: PRNGKeyArray, phase: Int[Array, ""]) -> Turn:
         """Which environment is active, and every environment's world at its own phase."""

@@ -50,8 +50,9 @@ class Environment(Protocol):
 
     - States and observations have the same structure, shapes, dtypes and weak types from `reset`
       and from `step`, so both can be the carry of a scan.
-    - `step` never calls `reset`, and `reset` is cheap: the learner draws the resets of a whole
-      rollout at once, outside the scan, and selects them where an episode ended.
+    - `step` never calls `reset`: the learner draws the resets of a whole rollout at once, outside
+      the scan, and selects them where an episode ended. `reset` is cheap, or says how seldom it is
+      to be called (`reset_interval`).
     - A state belongs to the world it was made in. When the phase changes, start fresh episodes.
     - Instances are hashable and equal when they behave alike, so they can be static arguments of
       a jitted function without compiling it anew.
@@ -92,3 +93,26 @@ class Environment(Protocol):
     def action_mask(self, state: State, world: World) -> Bool[Array, " n"] | None:
         """Which discrete actions are allowed in `state`; None where all always are."""
         ...
+
+
+def reset_interval(environment: Environment) -> int:
+    """For how many steps of a rollout one fresh episode of a copy has to do; 1 where not stated.
+
+    Every fresh episode is made before it is known whether an episode ends, so a copy whose `reset`
+    is dear states how long its episodes usually are at least. Should two of one copy end within the
+    same interval, both are followed by the same beginning.
+    """
+    return getattr(environment, "reset_interval", 1)
+
+
+def episode_measures(
+    environment: Environment, state: State, world: World
+) -> dict[str, Float[Array, ""]]:
+    """What an environment tells of an episode by its last state: float32 scalars, by name.
+
+    The learner writes the mean of each over the episodes that ended in an iteration into a column
+    of metrics.csv. The names are always the same ones; none where the environment has no such
+    method.
+    """
+    told = getattr(environment, "episode_measures", None)
+    return {} if told is None else told(state, world)

@@ -67,7 +67,7 @@ class Collector:
         self._terminated: Any = np.zeros((steps, copies), bool)
         self._truncated: Any = np.zeros((steps, copies), bool)
         tallies: Any = np.zeros((3, copies), np.float32)
-        self._finished = Finished(*tallies)
+        self._finished = Finished(*tallies, measures={})
 
     def begin(self) -> None:
         """Drops the episodes that are under way and begins others."""
@@ -97,7 +97,7 @@ class Collector:
         done = after.terminated | after.truncated
         self._reward_sum += after.score
         self._length += 1
-        number, reward_sum, length = self._finished
+        number, reward_sum, length, _ = self._finished
         number += done
         reward_sum += done * self._reward_sum
         length += done * self._length

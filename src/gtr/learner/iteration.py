@@ -190,6 +190,7 @@ def learn(
             "episodes": finished.number,
             "return": finished.reward_sum / ended + nothing,
             "length": finished.length / ended + nothing,
+            **{name: total / ended + nothing for name, total in finished.measures.items()},
             "explained_variance": 1
             - jnp.var(targets - values) / jnp.maximum(jnp.var(targets), 1e-12),
             "weight_norm": weight_norm,

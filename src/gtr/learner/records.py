@@ -121,7 +121,8 @@ def rows(
     """Measures (runs, iterations) as rows, in the order of iterations, then of runs.
 
     Args:
-        measures: each (runs, iterations).
+        measures: each (runs, iterations); those that the environment tells of its episodes follow
+            the columns that all runs have.
         labels: one row a run: its seed, and its setting where there are several.
         start: number of the first iteration.
         phase_iterations: iterations in a phase.
@@ -132,11 +133,14 @@ def rows(
     table = {"iteration": iteration}
     table |= {name: np.tile(labels[name], count) for name in labels.columns}
     table |= {"step": (iteration + 1) * batch, "phase": iteration // phase_iterations}
-    table |= {name: measures[name].T.reshape(-1) for name in COLUMNS}
+    told = [name for name in measures if name not in (*COLUMNS, *_NOT_WRITTEN)]
+    table |= {name: measures[name].T.reshape(-1) for name in (*COLUMNS, *told)}
     table["episodes"] = table["episodes"].astype(np.int64)
     return pd.DataFrame(table)
 
 
+# Of an iteration's measures: what `FaultWatch` looks at.
+_NOT_WRITTEN = ("faults", "fault_step", "fault_copy")
 COLUMNS = (
     "episodes",
     "return",

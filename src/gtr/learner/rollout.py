@@ -6,6 +6,7 @@ holds the actor and the environment alone; the critic reads the whole batch at o
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,7 +14,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from gtr.environments.protocol import Environment, State, World
+from gtr.environments.protocol import (
+    Environment,
+    State,
+    World,
+    episode_measures,
+    reset_interval,
+)
 from gtr.networks.distributions import Distribution, masked
 
 
@@ -40,11 +47,15 @@ class Batch(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """Episodes that ended while the batch was collected, summed for each copy."""
+    """Episodes that ended while the batch was collected, summed for each copy.
+
+    `measures` is what the environment tells of them (`episode_measures`), by name.
+    """
 
     number: Float[Array, " e"]
     reward_sum: Float[Array, " e"]
     length: Float[Array, " e"]
+    measures: dict[str, Float[Array, " e"]]
 
 
 def collect(
@@ -68,11 +79,14 @@ def collect(
         world: the world's parameters, the same for all copies.
         episodes: where the copies stand.
         uniform: the randomness of the actions.
-        reset_keys: (t + 1, e), for the episodes that may begin.
+        reset_keys: (t + 1, e), for the episodes that may begin. An environment whose resets are
+            dear uses the first of them only.
         step_keys: (t, e).
     """
+    interval = reset_interval(environment)
+    intervals = -(-len(step_keys) // interval)
     reset = jax.vmap(jax.vmap(environment.reset, (0, None)), (0, None))
-    fresh = reset(reset_keys, world)
+    fresh = reset(reset_keys[: 1 + intervals], world)
     first = jax.tree.map(lambda x: x[0], fresh)
     standing = (episodes.state, episodes.observation)
     state, observation = jax.tree.map(lambda new, old: jnp.where(anew, new, old), first, standing)
@@ -80,11 +94,21 @@ def collect(
     episodes = Episodes(
         state, observation, episodes.reward_sum * going_on, episodes.length * going_on
     )
-    given = (distribution.noise(uniform), step_keys, jax.tree.map(lambda x: x[1:], fresh))
+    beginnings = jax.tree.map(lambda x: x[1:], fresh)
+    # A scan hands out an episode a step faster than they could be looked up.
+    shared = interval > 1
+    given = (
+        distribution.noise(uniform),
+        step_keys,
+        jnp.arange(len(step_keys)) // interval if shared else beginnings,
+    )
+    told = jax.vmap(partial(episode_measures, environment), (0, None))
 
     def step(carry: tuple[Episodes, Finished], given: tuple) -> tuple:
         now, finished = carry
-        noise, step_key, (fresh_state, fresh_observation) = given
+        noise, step_key, beginning = given
+        if shared:
+            beginning = jax.tree.map(lambda x: x[beginning], beginnings)
         mask = jax.vmap(environment.action_mask, (0, None))(now.state, world)
         parameters = masked(act(now.observation), mask)
         action = distribution.sample(parameters, noise)
@@ -97,10 +121,15 @@ def collect(
             finished.number + done,
             finished.reward_sum + done * reward_sum,
             finished.length + done * steps,
+            jax.tree.map(
+                lambda total, x: total + done * x,
+                finished.measures,
+                told(after.state, world),
+            ),
         )
         state, observation = jax.tree.map(
             lambda new, old: jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old),
-            (fresh_state, fresh_observation),
+            beginning,
             (after.state, after.observation),
         )
         going_on = 1.0 - done
@@ -118,5 +147,6 @@ def collect(
         return (later, finished), seen
 
     none = jnp.zeros_like(episodes.reward_sum)
-    (episodes, finished), batch = lax.scan(step, (episodes, Finished(none, none, none)), given)
+    nothing = Finished(none, none, none, jax.tree.map(jnp.zeros_like, told(state, world)))
+    (episodes, finished), batch = lax.scan(step, (episodes, nothing), given)
     return episodes, batch, finished

@@ -27,7 +27,7 @@ class Suite:
     Attributes:
         name: what `suite` finds it by.
         size: "cpu" (minutes on two cores) or "full" (a GPU).
-        domain: "control", "games" or "robotics".
+        domain: "control", "games", "open world" or "robotics".
         description: what changes, in a sentence.
         source: where the problem comes from.
         make: builds the environment.

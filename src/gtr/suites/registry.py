@@ -10,6 +10,7 @@ from gtr.learner.config import LearnerConfig
 from gtr.networks.architectures import CNN, MLP
 from gtr.suites.atari import atari_cycle
 from gtr.suites.definition import STATIONARY, Size, Suite
+from gtr.suites.open_world import craftax_goals
 from gtr.suites.robotics import robotics
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def suites(size: str = "cpu") -> tuple[Suite, ...]:
         _corner_switch(full),
         _minatar_permute(full),
         _minatar_cycle(full),
+        craftax_goals(_size(full)),
         atari_cycle(_size(full)),
         *robotics(_size(full)),
     )
