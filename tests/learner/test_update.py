@@ -64,7 +64,7 @@ def test_uniform_numbers_stay_inside_0_and_1_whatever_bits_are_drawn(monkeypatch
     for bits in (0, 2**32 - 1, 2**31, 2**32 - 257):
         draw = partial(jnp.full, fill_value=np.uint32(bits), dtype=jnp.uint32)
         monkeypatch.setattr(jax.random, "bits", lambda key, shape, draw=draw: draw(shape))
-        uniform, _ = iteration._randomness(jax.random.key(0), problem)
+        uniform, _ = iteration.randomness(jax.random.key(0), problem)
         assert uniform.min() > 0
         assert uniform.max() < 1
         assert np.isfinite(problem.distribution.noise(uniform)).all()
@@ -72,7 +72,7 @@ def test_uniform_numbers_stay_inside_0_and_1_whatever_bits_are_drawn(monkeypatch
 
 def test_uniform_numbers_are_uniform_and_apart_from_the_shuffles():
     problem = problem_of(small_suite(config=replace(TINY, rollout_length=512)))
-    uniform, bits = iteration._randomness(jax.random.key(3), problem)
+    uniform, bits = iteration.randomness(jax.random.key(3), problem)
     assert uniform.shape == (512, 4, 4)
     assert bits.shape == (2, 2048)
     assert scipy.stats.kstest(np.asarray(uniform).ravel(), "uniform").pvalue > 1e-3
