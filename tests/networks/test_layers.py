@@ -173,7 +173,7 @@ def test_layer_norm_adds_its_numbers_and_leaves_the_others_as_drawn(architecture
     plain, normed = named(False), named(True)
     # what a network without is made of is what it was before there was any
     layers = [f".hidden[{i}]" for i in range(2)] + [".head"]
-    layers += [".convolutions[0].dense"] if isinstance(architecture, CNN) else []
+    layers += [".torso.convolutions[0].dense"] if isinstance(architecture, CNN) else []
     assert set(plain) == {f"{layer}.{part}" for layer in layers for part in ("weight", "bias")}
     added = {f".norms[{i}].{part}" for i in range(2) for part in ("scale", "offset")}
     assert set(normed) == set(plain) | added
@@ -200,7 +200,7 @@ def test_network_is_its_layers_in_turn(architecture):
     x = np.random.default_rng(6).standard_normal((4, *shape), np.float32)
     activate = ACTIVATIONS[architecture.activation]
     h = x
-    for convolution in network.convolutions:
+    for convolution in getattr(network.torso, "convolutions", ()):
         h = activate(reference_convolution(h, convolution.dense))
     h = np.asarray(h).reshape(4, -1)
     for layer, norm in zip(network.hidden, network.norms, strict=True):

@@ -158,8 +158,9 @@ def update(
         x = observation[rows]
         if jnp.issubdtype(x.dtype, jnp.floating):
             return x
-        # the barrier has whole rows of the small type copied, where a loop would turn each number
-        return lax.optimization_barrier(x).astype(jnp.float32)
+        # The barrier has whole rows of the small type copied, where a loop would turn each number.
+        # The network turns them: it is to see the type, as it does when a batch is collected.
+        return lax.optimization_barrier(x)
 
     def parameters(weights: Float[Array, " w"], rows: Array) -> Float[Array, "m p"]:
         actor: Actor = ravel_pytree(trained.actor)[1](weights)

@@ -1,4 +1,7 @@
-"""The shapes of networks that a configuration can name."""
+"""The shapes of networks that a configuration can name (docs/networks.md).
+
+Each is a torso and then hidden layers, and names these alike: `widths`, `activation`, `layer_norm`.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -41,36 +44,44 @@ class CNN:
 
 @dataclass(frozen=True)
 class NatureCNN:
-    """Three convolutions over pixels, then one hidden layer; relu (Mnih et al. 2015).
+    """The network of DQN on Atari's screens (Mnih et al. 2015, doi:10.1038/nature14236).
 
-    The convolutions are 8 x 8 with stride 4, 4 x 4 with stride 2 and 3 x 3 with stride 1, unpadded.
-    Observations are (height, width, channels), at least 36 x 36, from 0 to 255, and are divided by
-    255.
+    Three unpadded convolutions, 8 x 8 with stride 4, 4 x 4 with stride 2 and 3 x 3 with stride 1,
+    over (height, width, channels); then an MLP. Bytes (uint8) are pixels, and divided by 255.
 
     Attributes:
         channels: of the three convolutions.
-        width: of the hidden layer.
+        widths: of the hidden layers that follow them.
+        activation: after each convolution and hidden layer.
+        layer_norm: as the CNN's.
     """
 
     channels: tuple[int, int, int] = (32, 64, 64)
-    width: int = 512
+    widths: tuple[int, ...] = (512,)
+    activation: Activation = "relu"
+    layer_norm: bool = False
 
 
 @dataclass(frozen=True)
 class ResNet:
-    """The residual network of IMPALA over pixels, then one hidden layer (Espeholt et al. 2018).
+    """The residual network of IMPALA (Espeholt et al. 2018, arXiv:1802.01561), without its LSTM.
 
-    A section is a 3 x 3 convolution, a 3 x 3 maximum with stride 2, and two residual blocks of two
-    3 x 3 convolutions each, all padded and each block's with a relu before it. Observations are
-    (height, width, channels) from 0 to 255; they are divided by 255.
+    Sections of a 3 x 3 convolution, a 3 x 3 max-pool with stride 2 and two residual blocks, all
+    padded, over (height, width, channels); then an MLP. Bytes (uint8) are pixels, and divided by
+    255.
 
     Attributes:
         channels: of the sections.
-        width: of the hidden layer.
+        widths: of the hidden layers that follow them.
+        activation: before each convolution of a block, after the last section and after each
+            hidden layer.
+        layer_norm: as the CNN's.
     """
 
     channels: tuple[int, ...] = (16, 32, 32)
-    width: int = 256
+    widths: tuple[int, ...] = (256,)
+    activation: Activation = "relu"
+    layer_norm: bool = False
 
 
 Architecture = MLP | CNN | NatureCNN | ResNet

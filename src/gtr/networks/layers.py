@@ -4,13 +4,16 @@ Equinox layers act on one sample and are vmapped; acting on batches lets `affine
 gradient, which is what XLA's CPU backend spends most of an update on (benchmarks/profile).
 """
 
+import math
 from collections.abc import Callable
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from gtr.networks.architectures import Activation
@@ -36,7 +39,7 @@ def _affine_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, tuple[
 
 def _affine_backward(residuals: tuple[Array, Array], dy: Array) -> tuple[Array, Array, Array]:
     x, weight = residuals
-    barrier = jax.lax.optimization_barrier
+    barrier = lax.optimization_barrier
     # The barriers make the transposes real ones: folded into the product, they would be read across
     # their rows, which costs three times the forward pass on a CPU. The smaller factor is turned.
     narrows = dy.shape[1] < x.shape[1]
@@ -84,7 +87,7 @@ class LayerNorm(eqx.Module):
         """Shape (n, width), as it came."""
         centred = x - x.mean(-1, keepdims=True)
         variance = (centred * centred).mean(-1, keepdims=True)
-        return centred * jax.lax.rsqrt(variance + 1e-5) * self.scale + self.offset
+        return centred * lax.rsqrt(variance + 1e-5) * self.scale + self.offset
 
 
 class Conv3x3(eqx.Module):
@@ -112,19 +115,22 @@ class Conv3x3(eqx.Module):
 
 
 class Conv(eqx.Module):
-    """A convolution with orthogonal weights and zero bias.
+    """A convolution of square kernels over (height, width, channels); orthogonal, zero bias.
+
+    Unlike `Conv3x3` it is XLA's own convolution, and its patches are never all in memory: those of
+    a minibatch of screens would be gigabytes.
 
     Attributes:
-        weight: (size, size, inputs, outputs).
-        bias: (outputs,).
-        stride: pixels between two outputs.
-        padding: "SAME" for as many outputs as inputs at stride 1, "VALID" for none beyond the edge.
+        weight: the kernel.
+        bias: of each output.
+        stride: pixels from one output to the next.
+        padding: zeros on each side.
     """
 
     weight: Float[Array, "k k i o"]
     bias: Float[Array, " o"]
     stride: int = eqx.field(static=True)
-    padding: Literal["SAME", "VALID"] = eqx.field(static=True)
+    padding: int = eqx.field(static=True)
 
     def __init__(
         self,
@@ -134,60 +140,165 @@ class Conv(eqx.Module):
         *,
         size: int,
         stride: int = 1,
-        padding: Literal["SAME", "VALID"] = "VALID",
+        padding: int = 0,
         scale: float,
     ) -> None:
-        rows = _orthogonal(rng, size * size * inputs, outputs, scale)
-        self.weight = rows.reshape(size, size, inputs, outputs)
+        matrix = _orthogonal(rng, size * size * inputs, outputs, scale)
         bias: Any = np.zeros(outputs, np.float32)
+        self.weight = matrix.reshape(size, size, inputs, outputs)
         self.bias = bias
         self.stride, self.padding = stride, padding
 
-    def __call__(self, x: Float[Array, "n h w i"]) -> Float[Array, "n h2 w2 o"]:
-        """Images of `inputs` channels to images of `outputs`."""
-        steps = (self.stride, self.stride)
-        layout = ("NHWC", "HWIO", "NHWC")
-        y = jax.lax.conv_general_dilated(
-            x, self.weight, steps, self.padding, dimension_numbers=layout
+    def __call__(self, x: Float[Array, "n h w i"]) -> Float[Array, "n g v o"]:
+        """Shape (n, h, w, inputs) to (n, g, v, outputs).
+
+        g is (h + 2 padding - size) // stride + 1, and v likewise of w.
+        """
+        out: Any = convolve(x, self.weight, self.stride, self.padding)
+        return out + self.bias
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def convolve(
+    x: Float[Array, "n h w i"], weight: Float[Array, "k k i o"], stride: int, padding: int
+) -> Float[Array, "n g v o"]:
+    """XLA's convolution, with the kernel's gradient arranged for speed on a CPU.
+
+    There XLA's gradient of the kernel takes several times as long as the convolution. Ours is a
+    matrix product with the patches, of a few images at a time so that they stay in the cache
+    (benchmarks/profile). Other platforms have XLA's. The values are autodiff's.
+    """
+    return _convolve(x, weight, stride, padding)
+
+
+def _convolve(x: Array, weight: Array, stride: int, padding: int) -> Array:
+    return lax.conv_general_dilated(
+        x,
+        weight,
+        (stride, stride),
+        [(padding, padding)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def _convolve_forward(
+    x: Array, weight: Array, stride: int, padding: int
+) -> tuple[Array, tuple[Array, Array]]:
+    return _convolve(x, weight, stride, padding), (x, weight)
+
+
+def _convolve_backward(
+    stride: int, padding: int, residuals: tuple[Array, Array], dy: Array
+) -> tuple[Array, Array]:
+    x, weight = residuals
+    (dx,) = jax.vjp(lambda x: _convolve(x, weight, stride, padding), x)[1](dy)
+    dw = lax.platform_dependent(
+        x,
+        dy,
+        cpu=lambda x, dy: kernel_gradient(x, dy, weight.shape[0], stride, padding),
+        default=lambda x, dy: jax.vjp(lambda w: _convolve(x, w, stride, padding), weight)[1](dy)[0],
+    )
+    return dx, dw
+
+
+convolve.defvjp(_convolve_forward, _convolve_backward)
+
+# Of the powers of two the fastest for the NatureCNN and the ResNet (benchmarks/profile).
+_IMAGES_AT_A_TIME = 4
+
+
+def kernel_gradient(
+    x: Float[Array, "n h w i"], dy: Float[Array, "n g v o"], size: int, stride: int, padding: int
+) -> Float[Array, "k k i o"]:
+    """The gradient of a convolution's kernel, by products with patches of a few images each."""
+    outputs = dy.shape[-1]
+    some = math.gcd(x.shape[0], _IMAGES_AT_A_TIME)
+    height, width = (stride * (length - 1) + 1 for length in dy.shape[1:3])
+    barrier = lax.optimization_barrier
+
+    def add(total: Array, images: tuple[Array, Array]) -> tuple[Array, None]:
+        x, dy = images
+        x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+        patches = jnp.concatenate(
+            [
+                x[:, i : i + height : stride, j : j + width : stride]
+                for i in range(size)
+                for j in range(size)
+            ],
+            -1,
         )
-        return y + self.bias
+        # Turned as in `affine`: the gradient is the smaller factor.
+        turned = barrier(dy.reshape(-1, outputs).T)
+        return total + turned @ patches.reshape(-1, total.shape[1]), None
+
+    images = jax.tree.map(lambda a: a.reshape(-1, some, *a.shape[1:]), (x, dy))
+    none = jnp.zeros((outputs, size * size * x.shape[-1]), dy.dtype)
+    total, _ = lax.scan(add, none, images)
+    return total.T.reshape(size, size, -1, outputs)
+
+
+def max_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n g v c"]:
+    """The largest of each 3 x 3 window, stride 2, padded as TensorFlow's SAME; g = ceil(h / 2).
+
+    First along rows, then along columns, each of three slices: the gradient of XLA's
+    `reduce_window` is slow on a CPU (benchmarks/profile). Of equals the first in the order of
+    reading has all of the gradient.
+    """
+    return _max_of_three(_max_of_three(x, 2), 1)
+
+
+def _max_of_three(x: Array, axis: int) -> Array:
+    length = x.shape[axis]
+    count = -(-length // 2)
+    missing = 2 * count + 1 - length
+    padding = [(0, 0)] * x.ndim
+    padding[axis] = (missing // 2, missing - missing // 2)
+    x = jnp.pad(x, padding, constant_values=-jnp.inf)
+    a, b, c = (lax.slice_in_dim(x, i, i + 2 * count - 1, 2, axis) for i in range(3))
+    # `maximum` would halve the gradient between equals.
+    larger = jnp.where(a >= b, a, b)
+    return jnp.where(larger >= c, larger, c)
+
+
+class ResidualBlock(eqx.Module):
+    """Activation and 3 x 3 convolution, twice; added to what came in."""
+
+    first: Conv
+    second: Conv
+
+    def __init__(self, rng: np.random.Generator, channels: int, *, scale: float) -> None:
+        self.first = Conv(rng, channels, channels, size=3, padding=1, scale=scale)
+        self.second = Conv(rng, channels, channels, size=3, padding=1, scale=scale)
+
+    def __call__(
+        self, x: Float[Array, "n h w c"], activate: Callable[[Array], Array]
+    ) -> Float[Array, "n h w c"]:
+        """Shape as it came."""
+        return x + self.second(activate(self.first(activate(x))))
 
 
 class Section(eqx.Module):
-    """A section of IMPALA's residual network; see `architectures.ResNet`."""
+    """A 3 x 3 convolution, a max-pool that halves height and width, and two residual blocks."""
 
-    first: Conv
-    blocks: tuple[tuple[Conv, Conv], ...]
+    convolution: Conv
+    blocks: tuple[ResidualBlock, ResidualBlock]
 
     def __init__(
         self, rng: np.random.Generator, inputs: int, outputs: int, *, scale: float
     ) -> None:
-        def conv(inputs: int) -> Conv:
-            return Conv(rng, inputs, outputs, size=3, padding="SAME", scale=scale)
-
-        self.first = conv(inputs)
-        self.blocks = tuple((conv(outputs), conv(outputs)) for _ in range(2))
-
-    def __call__(self, x: Float[Array, "n h w i"]) -> Float[Array, "n h2 w2 o"]:
-        """Images to images of half the height and width, rounded up."""
-        x = self.first(x)
-        x = jax.lax.reduce_window(
-            x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), [(0, 0), (1, 1), (1, 1), (0, 0)]
+        self.convolution = Conv(rng, inputs, outputs, size=3, padding=1, scale=scale)
+        self.blocks = (
+            ResidualBlock(rng, outputs, scale=scale),
+            ResidualBlock(rng, outputs, scale=scale),
         )
-        for one, other in self.blocks:
-            x = x + other(jax.nn.relu(one(jax.nn.relu(x))))
-        return x
 
-
-class Sections(eqx.Module):
-    """Sections one after another."""
-
-    sections: tuple[Section, ...]
-
-    def __call__(self, x: Float[Array, "n h w i"]) -> Float[Array, "n h2 w2 o"]:
-        """Images to images."""
-        for section in self.sections:
-            x = section(x)
+    def __call__(
+        self, x: Float[Array, "n h w i"], activate: Callable[[Array], Array]
+    ) -> Float[Array, "n g v o"]:
+        """Shape (n, h, w, inputs) to (n, ceil(h / 2), ceil(w / 2), outputs)."""
+        x = max_pool(self.convolution(x))
+        for block in self.blocks:
+            x = block(x, activate)
         return x
 
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from gtr.learner.config import LearnerConfig
-from gtr.networks.architectures import CNN, NatureCNN
+from gtr.networks.architectures import NatureCNN
 from gtr.suites.definition import Size, Suite
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def atari_cycle(size: Size) -> Suite:
             environments=8,
             rollout_length=128,
             learning_rate=2.5e-4,
-            # The Nature CNN would take hours a run on two cores.
-            network=NatureCNN() if full else CNN((8,), (64,)),
+            # Of the Nature CNN's width on two cores a run would take hours.
+            network=NatureCNN() if full else NatureCNN((8, 16, 16), (64,)),
         ),
     )
 
