@@ -1,4 +1,4 @@
-"""The shapes of networks that a configuration can name (docs/networks.md).
+"""The shapes of networks that a configuration can name.
 
 Each is a torso and then hidden layers, and names these alike: `widths`, `activation`, `layer_norm`.
 """
