@@ -1,22 +1,21 @@
 """The anchors' weights: what is kept of earlier policies, and what they say about a batch."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from gtr.learner.normalisation import Moments
-from gtr.learner.parallel import split
 from gtr.networks.agent import Actor
 from gtr.networks.distributions import masked
 from gtr.objective import Anchor, Average, Initial, Recent, Stale
 
-# A batch is split into so many groups, each asking one snapshot. Systematic sampling: in every
-# iteration each snapshot is asked by its share of the groups, give or take one.
+# A batch is split into so many groups, each asking one anchor. Systematic sampling: in every
+# iteration each anchor is asked by its share of the groups, give or take one.
 _GROUPS = 16
 _GOLDEN = 0.6180339887
 
@@ -89,75 +88,97 @@ def average_in(anchor: Average, kept: Kept, actor: Actor) -> Kept:
     return Kept(Policy(average, kept.policies.moments), total)
 
 
-class Opinion(NamedTuple):
-    """What the anchors say of a batch: K of them for each sample, and their weights."""
+def places(copies: int) -> Int[np.ndarray, "parts groups"]:
+    """A place in the order of sampling for each group of each part of the copies.
 
-    parameters: Float[Array, "n k p"]
-    weights: Float[Array, " k"]
+    There are two parts, which two devices can share, where the copies can be halved. Neighbours
+    are far apart in the order: an anchor hears of both parts, and of early and late steps.
+    """
+    apart = [int(f"{group:04b}"[::-1], 2) for group in range(_GROUPS)]
+    return np.array(apart).reshape(2 - copies % 2, -1)
 
 
 def consult(
     anchor: Anchor | None,
     kept: Kept | None,
     *,
-    behaviour: Float[Array, "n p"],
+    behaviour: Float[Array, "t e p"],
     moments: Moments | None,
     observation: Array,
-    mask: Bool[Array, "n a"] | None,
+    mask: Bool[Array, "t e a"] | None,
     iteration: Array,
-    devices: str | None = None,
-) -> Opinion | None:
-    """Asks the anchors about the samples of a batch, once.
+    places: Int[Array, "parts groups"],
+) -> Float[Array, "t e p"] | None:
+    """What each sample's anchor says of it: asked once a batch, one anchor a sample.
 
-    Under `Recent`, each sample is compared with the behaviour policy, whose answer is known
-    already, and with one snapshot, which is each of them with a probability in proportion to its
-    weight. A penalty is linear in the anchors' kernels, so its average is the whole mixture's, at
-    the cost of a single pass however many anchors there are.
+    Under `Recent` a sample's anchor is each of them with a probability of its weight. A penalty is
+    linear in the anchors' kernels, so its average is the whole mixture's. The behaviour policy's
+    answer is known already, so however many anchors there are, they cost less than a single pass.
 
     Args:
         anchor: the method's anchor.
         kept: the earlier policies.
         behaviour: distribution parameters under which the batch was collected.
         moments: the present normalisation.
-        observation: (n, ...) raw.
+        observation: (t, e, ...) raw.
         mask: allowed actions.
         iteration: number of the iteration.
-        devices: a mesh axis along which devices share the samples (`parallel`).
+        places: of `places`, those rows of it that the copies at hand belong to.
     """
     if anchor is None:
         return None
     if kept is None:
-        return Opinion(behaviour[:, None], jnp.ones(1))
-    policies = kept.policies
-    if not isinstance(anchor, Recent):
-        policy = jax.tree.map(lambda x: x[0], policies)
+        return behaviour
+    steps, copies = behaviour.shape[:2]
+    if isinstance(anchor, Recent):
+        parts, groups = places.shape
+        rows = steps * copies // parts
+
+        def dealt(x: Array) -> Array:
+            x = jnp.moveaxis(x.reshape(steps, parts, -1, *x.shape[2:]), 1, 0)
+            x = x.reshape(parts, rows, *x.shape[3:])
+            size = (groups, -(-rows // groups), *x.shape[2:])
+            return jax.vmap(lambda part: jnp.resize(part, size))(x).reshape(-1, *size[1:])
+
+        answers = _ask(
+            kept.policies,
+            _asked(anchor, places.reshape(-1), iteration),
+            dealt(observation),
+            dealt(behaviour),
+        )
+        answers = answers.reshape(parts, -1, answers.shape[-1])[:, :rows]
+        answers = jnp.moveaxis(answers.reshape(parts, steps, copies // parts, -1), 0, 1)
+    else:
+        policy = jax.tree.map(lambda x: x[0], kept.policies)
         if isinstance(anchor, Average):
             # an average of weights is no policy of the past: it sees what the present one sees
             policy = Policy(policy.actor, moments)
-        (answers,) = split(devices, lambda part: (policy(part),), (0,), (0,))(observation)
-        return Opinion(masked(answers, mask)[:, None], jnp.ones(1))
+        answers = policy(observation.reshape(-1, *observation.shape[2:]))
+    return masked(answers.reshape(behaviour.shape), mask)
 
-    own = jnp.asarray(anchor.weights(), jnp.float32)
-    rows = observation.shape[0]
-    # Rows are dealt to the groups one by one, so that each group is a fair share of the batch.
-    each = -(-rows // _GROUPS)
-    dealt = jnp.resize(observation, (each, _GROUPS, *observation.shape[1:]))
-    turn = (jnp.arange(_GROUPS) + iteration) % _GROUPS
+
+def _asked(anchor: Recent, places: Int[Array, " g"], iteration: Array) -> Int[Array, " g"]:
+    """The number of the anchor that each group asks; 0 is the behaviour policy."""
+    turn = (places + iteration) % _GROUPS
     # The fractional parts of multiples of the golden ratio fill [0, 1) evenly.
-    place = (turn + (iteration * _GOLDEN) % 1.0) / _GROUPS
-    share = jnp.cumsum(own[1:]) / (1 - own[0])
-    asked = jnp.minimum(
-        jnp.searchsorted(share, place, side="right", method="compare_all"), anchor.count - 2
-    )
+    point = (turn + (iteration * _GOLDEN) % 1.0) / _GROUPS
+    share = jnp.cumsum(jnp.asarray(anchor.weights(), jnp.float32))
+    found = jnp.searchsorted(share, point, side="right", method="compare_all")
+    return jnp.minimum(found, anchor.count - 1)
 
-    def ask(snapshot: Array, group: Array) -> tuple[Array]:
-        return (
-            lax.map(
-                lambda given: jax.tree.map(lambda x: x[given[0]], policies)(dealt[:, given[1]]),
-                (snapshot, group),
-            ),
+
+def _ask(
+    policies: Policy,
+    numbers: Int[Array, " g"],
+    observation: Array,
+    behaviour: Float[Array, "g m p"],
+) -> Float[Array, "g m p"]:
+    def one(given: tuple[Array, Array, Array]) -> Array:
+        number, observation, behaviour = given
+        return lax.cond(
+            number == 0,
+            lambda: behaviour,
+            lambda: jax.tree.map(lambda x: x[number - 1], policies)(observation),
         )
 
-    (answers,) = split(devices, ask, (0, 0), (0,))(asked, jnp.arange(_GROUPS))
-    one = masked(jnp.moveaxis(answers, 0, 1).reshape(each * _GROUPS, -1)[:rows], mask)
-    return Opinion(jnp.stack([behaviour, one], 1), jnp.stack([own[0], 1 - own[0]]))
+    return lax.map(one, (numbers, observation, behaviour))

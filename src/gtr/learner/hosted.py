@@ -9,19 +9,22 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, UInt32
 
 from gtr.environments.host import HostEnvironment, SimulatorFault, Simulators
 from gtr.errors import GTRError
-from gtr.learner.anchors import Policy
+from gtr.learner.anchors import Policy, places
+from gtr.learner.appraisal import judge
 from gtr.learner.config import Rates
 from gtr.learner.host_rollout import Acted, Collector
-from gtr.learner.iteration import learn, randomness, sharing, values_of
+from gtr.learner.iteration import learn, sharing
 from gtr.learner.layout import Layout
 from gtr.learner.parallel import split
+from gtr.learner.randomness import draw, key_words, keys_of
 from gtr.learner.rollout import Batch, Finished
-from gtr.learner.state import Problem, RunState, begin_all, key_words, keys_of
+from gtr.learner.state import Problem, RunState, begin_all
 from gtr.objective import Method
 
 
@@ -55,9 +58,7 @@ class HostProgram:
         self._given = (method, rates)
         self._layout = Layout(self.runs, devices)
         self._inputs = self._layout.place(self._given)
-        self._draw = self._layout.over_runs(
-            lambda words: randomness(keys_of(words).agent, self.problem)
-        )
+        self._draw = self._layout.over_runs(self._draw_once)
         self._act = jax.jit(self._act_once)
         self._learn = self._layout.over_runs(self._learn_once)
         self._simulators: list[Simulators] = []
@@ -130,7 +131,7 @@ class HostProgram:
         return replace(learnt, episodes=episodes), measures
 
     def _collectors(
-        self, state: RunState, words: UInt32[np.ndarray, "r 3 2"], uniform: Any, iteration: int
+        self, state: RunState, words: UInt32[np.ndarray, "r 2 2"], uniform: Any, iteration: int
     ) -> list[Collector]:
         """A collector a run, its episodes under way."""
         config = self.problem.config
@@ -196,6 +197,10 @@ class HostProgram:
         """`state` moved, but for its episodes."""
         return replace(move(replace(state, episodes=None)), episodes=state.episodes)
 
+    def _draw_once(self, words: UInt32[Array, "2 2"]) -> tuple[Array, Array]:
+        random = draw(keys_of(words).iteration, self.problem)
+        return random.uniform, random.order
+
     def _act_once(self, policy: Policy, observation: Array, uniform: Array) -> Acted:
         distribution = self.problem.distribution
         parameters = policy(observation)
@@ -209,19 +214,20 @@ class HostProgram:
     ) -> tuple[RunState, dict[str, Array]]:
         state, method, rates, batch, last, finished, order_bits = run
         devices = self._layout.of_a_run
-        values = split(
-            sharing(self.problem.config, devices),
-            lambda part, last: values_of(state, part, last),
-            in_dims=(1, 0),
-            out_dims=(1, 1),
-        )(batch, last)
+        config = self.problem.config
+        (judged,) = split(
+            sharing(config, devices),
+            lambda part, last, places: (judge(method, state, part, last, places, iteration),),
+            in_dims=(1, 0, 0),
+            out_dims=(1,),
+        )(batch, last, jnp.asarray(places(config.environments)))
         return learn(
             self.problem,
             method,
             rates,
             state,
             batch,
-            values,
+            judged,
             finished,
             order_bits,
             iteration,

@@ -1,11 +1,10 @@
 """One iteration of training, as a pure function of a run's state: the loop that PPO is.
 
-    rollout and values -> anchors -> advantages -> update
+    rollout -> values and anchors -> advantages -> update
 
 Nothing here is kept between iterations but the state, and all randomness comes in as keys.
 """
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -13,18 +12,20 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
+from jaxtyping import Array, Float, Int, UInt32
 
 from gtr.environments.host import HostEnvironment
 from gtr.learner import tracking
 from gtr.learner.advantages import generalised_advantages, update_scale
-from gtr.learner.anchors import Policy, consult, take_snapshot
+from gtr.learner.anchors import Policy, places, take_snapshot
+from gtr.learner.appraisal import Judged, judge
 from gtr.learner.config import LearnerConfig, Rates
 from gtr.learner.faults import look_for_faults
 from gtr.learner.normalisation import Moments
 from gtr.learner.parallel import split
-from gtr.learner.rollout import Batch, Finished, collect
-from gtr.learner.state import Keys, Problem, RunState
+from gtr.learner.randomness import Keys, draw
+from gtr.learner.rollout import Batch, Finished, collect, rows_of
+from gtr.learner.state import Problem, RunState
 from gtr.learner.update import Objective, Samples, update
 from gtr.objective import Method, adapt, batch_stiffness
 
@@ -50,27 +51,34 @@ def iterate(
     assert not isinstance(environment, HostEnvironment)
     world = problem.world(keys.schedule, iteration // problem.phase_iterations)
     begins = iteration % problem.phase_iterations == 0
-    uniform, order_bits = randomness(keys.agent, problem)
+    random = draw(keys.iteration, problem)
     policy = Policy(state.trained.actor, state.moments)
 
-    def collect_and_value(*given: Any) -> tuple:
+    def collect_and_judge(places: Array, *given: Any) -> tuple:
         episodes, batch, finished = collect(
             environment, distribution, policy, begins, world, *given
         )
-        return episodes, batch, values_of(state, batch, episodes.observation), finished
+        judged = judge(method, state, batch, episodes.observation, places, iteration)
+        return episodes, batch, judged, finished
 
-    episodes, batch, values, finished = split(
-        sharing(config, devices), collect_and_value, in_dims=(0, 1, 1, 1), out_dims=(0, 1, 1, 0)
-    )(state.episodes, uniform, *_environment_keys(keys.environment, uniform.shape[:2]))
+    episodes, batch, judged, finished = split(
+        sharing(config, devices), collect_and_judge, in_dims=(0, 0, 1, 1, 1), out_dims=(0, 1, 1, 0)
+    )(
+        jnp.asarray(places(config.environments)),
+        state.episodes,
+        random.uniform,
+        random.reset_keys,
+        random.step_keys,
+    )
     return learn(
         problem,
         method,
         rates,
         replace(state, episodes=episodes),
         batch,
-        values,
+        judged,
         finished,
-        order_bits,
+        random.order,
         iteration,
         devices,
     )
@@ -82,7 +90,7 @@ def learn(
     rates: Rates,
     state: RunState,
     batch: Batch,
-    values_with_successors: tuple[Float[Array, "t e"], Float[Array, "t e"]],
+    judged: Judged,
     finished: Finished,
     order_bits: UInt32[Array, "epochs rows"],
     iteration: Int[Array, ""],
@@ -90,46 +98,31 @@ def learn(
 ) -> tuple[RunState, dict[str, Float[Array, ""]]]:
     """All of an iteration but the collecting: what `iterate` returns, from a batch."""
     config, distribution = problem.config, problem.distribution
-    values, successor_values = values_with_successors
     finished = jax.tree.map(jnp.sum, finished)
     if config.anneal:
         share = 1 - iteration / problem.iterations
         rates = rates._replace(learning_rate=rates.learning_rate * share)
     begins = iteration % problem.phase_iterations == 0
     policy = Policy(state.trained.actor, state.moments)
-    observations = _rows(batch.observation)
+    observations = rows_of(batch.observation)
     track = lax.cond(
         begins,
         lambda: tracking.begin(policy, observations),
         lambda: state.track,
     )
 
-    # anchors
-    action, parameters = _rows(batch.action), _rows(batch.parameters)
-    mask = None if batch.mask is None else _rows(batch.mask)
-    opinion = consult(
-        method.anchor,
-        state.trained.kept,
-        behaviour=parameters,
-        moments=state.moments,
-        observation=observations,
-        mask=mask,
-        iteration=iteration,
-        devices=sharing(config, devices),
-    )
-
     # advantages
     reward, reward_moments, discounted = _scaled_rewards(state, batch, rates.discount)
     advantages = generalised_advantages(
         rewards=reward,
-        values=values,
-        successor_values=successor_values,
+        values=judged.values,
+        successor_values=judged.successor_values,
         terminated=batch.terminated,
         truncated=batch.truncated,
         discount=rates.discount,
         gae_lambda=rates.gae_lambda,
     )
-    targets = advantages + values
+    targets = advantages + judged.values
     advantage_square = state.advantage_square
     if config.advantage_scale == "running":
         advantage_square, scale = update_scale(advantage_square, advantages, iteration)
@@ -141,17 +134,18 @@ def learn(
         stiffness = batch_stiffness(method, scaled, stiffness=stiffness)
 
     # samples
-    behaviour_log_prob = distribution.log_prob(parameters, action)
-    anchor_log_probs = anchor_weights = exact = None
-    if opinion is not None:
-        anchor_log_probs = distribution.log_prob(opinion.parameters, action[:, None])
-        anchor_weights = opinion.weights
-        exact = opinion.parameters if method.divergence == "exact" else None
+    action, policies = rows_of(batch.action), rows_of(batch.parameters)[:, None]
+    exact = None
+    if judged.anchors is not None:
+        anchors = rows_of(judged.anchors)[:, None]
+        policies = jnp.concatenate([policies, anchors], 1)
+        exact = anchors if method.divergence == "exact" else None
+    log_probs = distribution.log_prob(policies, action[:, None])
     samples = Samples(
         action=action,
-        mask=mask,
-        behaviour_log_prob=behaviour_log_prob,
-        anchor_log_probs=anchor_log_probs,
+        mask=None if batch.mask is None else rows_of(batch.mask),
+        behaviour_log_prob=log_probs[:, 0],
+        anchor_log_probs=None if judged.anchors is None else log_probs[:, 1:],
         anchor_parameters=exact,
         advantage=scaled.reshape(-1),
         target=targets.reshape(-1),
@@ -165,7 +159,7 @@ def learn(
         seen,
         samples,
         order_bits,
-        objective=Objective(method, anchor_weights, stiffness, distribution, rates.entropy),
+        objective=Objective(method, stiffness, distribution, rates.entropy),
         config=config,
         rates=rates,
         devices=devices,
@@ -191,8 +185,7 @@ def learn(
             "return": finished.reward_sum / ended + nothing,
             "length": finished.length / ended + nothing,
             **{name: total / ended + nothing for name, total in finished.measures.items()},
-            "explained_variance": 1
-            - jnp.var(targets - values) / jnp.maximum(jnp.var(targets), 1e-12),
+            "explained_variance": 1 - jnp.var(advantages) / jnp.maximum(jnp.var(targets), 1e-12),
             "weight_norm": weight_norm,
             "learning_rate": jnp.asarray(rates.learning_rate, jnp.float32),
         }
@@ -202,7 +195,7 @@ def learn(
         batch.reward,
         # in the order of `WATCHED`
         batch.parameters,
-        values,
+        judged.values,
         advantages,
         measures["policy_loss"],
         measures["value_loss"],
@@ -227,32 +220,6 @@ def sharing(config: LearnerConfig, devices: str | None) -> str | None:
     return devices if config.environments % 2 == 0 else None
 
 
-def randomness(
-    key: PRNGKeyArray, problem: Problem
-) -> tuple[Float[Array, "t e r"], UInt32[Array, "epochs rows"]]:
-    """Uniform numbers in (0, 1) for the actions, and bits to shuffle by: one draw for all.
-
-    Each draw of its own is half a second of compilation on a CPU.
-    """
-    config = problem.config
-    shape = (config.rollout_length, config.environments, problem.distribution.randomness)
-    bits = jax.random.bits(key, (math.prod(shape) + config.epochs * problem.batch,))
-    bits, order = bits[: math.prod(shape)], bits[math.prod(shape) :]
-    uniform = ((bits >> 9).astype(jnp.float32) + 0.5) * 2.0**-23
-    return uniform.reshape(shape), order.reshape(config.epochs, problem.batch)
-
-
-def _environment_keys(key: PRNGKeyArray, shape: tuple[int, ...]) -> tuple[PRNGKeyArray, ...]:
-    """Keys of the resets, (t + 1, e), and of the steps, (t, e)."""
-    length, copies = shape
-    resets, steps = jax.random.split(key)
-    return jax.random.split(resets, (length + 1, copies)), jax.random.split(steps, (length, copies))
-
-
-def _rows(x: Array) -> Array:
-    return x.reshape(-1, *x.shape[2:])
-
-
 def _scaled_rewards(
     state: RunState, batch: Batch, discount: Array
 ) -> tuple[Array, Moments | None, Array]:
@@ -269,26 +236,3 @@ def _scaled_rewards(
     discounted, totals = lax.scan(add, state.discounted, (batch.reward, done))
     moments = state.reward_moments.update(totals.reshape(-1))
     return batch.reward / jnp.sqrt(moments.variance + 1e-8), moments, discounted
-
-
-def values_of(state: RunState, batch: Batch, last: Array) -> tuple[Array, Array]:
-    """Values of the batch's observations and of their successors, each (t, e).
-
-    A successor's value is the next observation's, but at a truncation the next observation is of
-    another episode. Those are rare, so the critic looks at successors only if there are any.
-    """
-
-    def value(observation: Array) -> Array:
-        if state.moments is not None:
-            observation = state.moments.normalise(observation)
-        return state.trained.critic(observation)
-
-    shape = batch.reward.shape
-    values = value(_rows(batch.observation)).reshape(shape)
-    following = jnp.concatenate([values[1:], value(last)[None]])
-    at_truncation = lax.cond(
-        jnp.any(batch.truncated),
-        lambda: value(_rows(batch.successor)).reshape(shape),
-        lambda: jnp.zeros(shape),
-    )
-    return values, jnp.where(batch.truncated, at_truncation, following)

@@ -67,7 +67,7 @@ def split(
         return lax.dynamic_slice_in_dim(x, lax.axis_index(axis) * size, size, dim)
 
     def joined(x: Array, dim: int) -> Array:
-        return x.reshape(-1, *x.shape[2:]) if dim == 0 else jnp.concatenate(list(x), dim)
+        return jnp.moveaxis(x, 0, dim).reshape(*x.shape[1 : dim + 1], -1, *x.shape[dim + 2 :])
 
     def on_parts(*arguments: Any) -> tuple:
         parts = [

@@ -3,20 +3,29 @@
 from collections.abc import Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from gtr.learner.config import Rates
 from gtr.learner.iteration import iterate
 from gtr.learner.layout import Layout
-from gtr.learner.state import Problem, RunState, begin_all, key_words, keys_of
+from gtr.learner.randomness import key_words, keys_of
+from gtr.learner.state import Problem, RunState, begin_all
 from gtr.objective import Method
 
 # Iterations that one call of a program can do; how many it does is an argument.
 CAPACITY = 64
+
+
+class Rows(eqx.Module):
+    """Measures of some iterations in one array: one write an iteration, not dozens."""
+
+    names: tuple[str, ...] = eqx.field(static=True)
+    values: Float[Array, "... iterations measures"]
 
 
 class Program:
@@ -73,30 +82,33 @@ class Program:
         padded = np.zeros((self.runs, CAPACITY, *words[0].shape[1:]), np.uint32)
         padded[:, :count] = words
         runs = (state, *self._inputs, self.place(padded))
-        state, measures = self._advance(runs, jnp.int32(start), jnp.int32(count))
-        return state, {k: np.asarray(v)[: self.runs, :count] for k, v in measures.items()}
+        state, rows = self._advance(runs, jnp.int32(start), jnp.int32(count))
+        values = np.asarray(rows.values)[: self.runs, :count]
+        return state, {name: values[..., i] for i, name in enumerate(rows.names)}
 
     def _chunk(
         self,
         run: tuple[RunState, Method, Rates, Array],
         start: Int[Array, ""],
         count: Int[Array, ""],
-    ) -> tuple[RunState, dict[str, Array]]:
+    ) -> tuple[RunState, Rows]:
         state, method, rates, words = run
 
         # Traced once for the names and the loop, as long as it closes over no array.
         @jax.jit
         def one(
             state: RunState, method: Method, rates: Rates, words: Array, iteration: Array
-        ) -> tuple[RunState, dict[str, Array]]:
+        ) -> tuple[RunState, Rows]:
             keys, devices = keys_of(words), self._layout.of_a_run
-            return iterate(self.problem, method, rates, keys, state, iteration, devices)
+            state, measures = iterate(self.problem, method, rates, keys, state, iteration, devices)
+            values = jnp.stack([jnp.asarray(x, jnp.float32) for x in measures.values()])
+            return state, Rows(tuple(measures), values)
 
         def body(i: Array, carry: tuple) -> tuple:
             state, rows = carry
-            state, measures = one(state, method, rates, words[i], start + i)
-            return state, {k: rows[k].at[i].set(v) for k, v in measures.items()}
+            state, row = one(state, method, rates, words[i], start + i)
+            return state, Rows(row.names, rows.values.at[i].set(row.values))
 
-        shapes = jax.eval_shape(one, state, method, rates, words[0], start)[1]
-        rows = {k: jnp.zeros((CAPACITY, *v.shape), v.dtype) for k, v in shapes.items()}
+        row = jax.eval_shape(one, state, method, rates, words[0], start)[1]
+        rows = Rows(row.names, jnp.zeros((CAPACITY, len(row.names)), jnp.float32))
         return lax.fori_loop(0, count, body, (state, rows))

@@ -58,6 +58,11 @@ class Finished(NamedTuple):
     measures: dict[str, Float[Array, " e"]]
 
 
+def rows_of(x: Array) -> Array:
+    """(t, e, ...) as (t e, ...)."""
+    return x.reshape(-1, *x.shape[2:])
+
+
 def collect(
     environment: Environment,
     distribution: Distribution,

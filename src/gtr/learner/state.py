@@ -1,13 +1,13 @@
 """What a run is at a moment: what it carries from iteration to iteration, and how it begins."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, UInt32
+from jaxtyping import Array, Float
 
 from gtr.environments.host import HostEnvironment
 from gtr.environments.protocol import Environment, World
@@ -22,34 +22,6 @@ from gtr.learner.update import Trained, flat, optimiser
 from gtr.networks.agent import Actor, Critic, build_agent
 from gtr.networks.distributions import Distribution, distribution_for
 from gtr.objective import Method
-
-
-class Keys(NamedTuple):
-    """The randomness of one iteration of one run, made of its seed and its number alone.
-
-    A state therefore carries no random key, and methods run on the same seed meet the same
-    schedule of changes.
-    """
-
-    schedule: PRNGKeyArray
-    environment: PRNGKeyArray
-    agent: PRNGKeyArray
-
-
-def key_words(seed: int, iterations: range) -> UInt32[np.ndarray, "iterations 3 2"]:
-    """The words of the `Keys` of some iterations; hashed on the host, which compiles nothing."""
-    schedule = np.random.SeedSequence([seed]).generate_state(2)
-    return np.stack(
-        [
-            np.concatenate([schedule, np.random.SeedSequence([seed, i]).generate_state(4)])
-            for i in iterations
-        ]
-    ).reshape(-1, 3, 2)
-
-
-def keys_of(words: UInt32[Array, "3 2"]) -> Keys:
-    """The keys that an iteration's words stand for."""
-    return Keys(*jax.random.wrap_key_data(words, impl="threefry2x32"))
 
 
 class RunState(eqx.Module):

@@ -29,8 +29,8 @@ class Samples(NamedTuple):
     action: Array
     mask: Bool[Array, "n a"] | None
     behaviour_log_prob: Float[Array, " n"]
-    anchor_log_probs: Float[Array, "n k"] | None
-    anchor_parameters: Float[Array, "n k p"] | None
+    anchor_log_probs: Float[Array, "n 1"] | None
+    anchor_parameters: Float[Array, "n 1 p"] | None
     advantage: Float[Array, " n"]
     target: Float[Array, " n"]
 
@@ -47,22 +47,22 @@ class Trained(NamedTuple):
 
 
 class Descended(NamedTuple):
-    """A network after its gradient steps, the one before the last, and what each step saw."""
+    """A network's parameters after its gradient steps and before the last, and what they saw.
 
-    network: Any
+    `means` over the steps: the loss, the gradient's norm, and the regulariser's term, if any.
+    """
+
+    weights: Float[Array, " w"]
     optimiser: optax.OptState
     kept: Kept | None
-    previous: Any
-    losses: Float[Array, " steps"]
-    grad_norms: Float[Array, " steps"]
-    terms: Float[Array, " steps"] | None
+    previous: Float[Array, " w"] | None
+    means: Float[Array, " n"]
 
 
 class Objective(NamedTuple):
     """What the actor is to descend, as a function of it and a minibatch."""
 
     method: Method
-    anchor_weights: Float[Array, " k"] | None
     stiffness: Float[Array, ""] | None
     distribution: Distribution
     entropy: Float[Array, ""]
@@ -80,7 +80,7 @@ class Objective(NamedTuple):
             log_prob=self.distribution.log_prob(parameters, samples.action),
             behaviour_log_prob=samples.behaviour_log_prob,
             anchor_log_probs=samples.anchor_log_probs,
-            anchor_weights=self.anchor_weights,
+            anchor_weights=None if samples.anchor_log_probs is None else jnp.ones(1),
             advantage=samples.advantage,
             divergence=divergence,
             stiffness=self.stiffness,
@@ -90,9 +90,7 @@ class Objective(NamedTuple):
     def policy_loss(self, actor: Actor, observation: Array, samples: Samples) -> Float[Array, ""]:
         """What the actor descends."""
         evaluation, entropy = self.policy(actor, observation, samples)
-        return (
-            jnp.mean(evaluation.penalty) - jnp.mean(evaluation.surrogate) - self.entropy * entropy
-        )
+        return jnp.mean(evaluation.penalty - evaluation.surrogate) - self.entropy * entropy
 
 
 def value_loss(critic: Critic, observation: Array, target: Float[Array, " n"]) -> Float[Array, ""]:
@@ -162,8 +160,11 @@ def update(
         # The network turns them: it is to see the type, as it does when a batch is collected.
         return lax.optimization_barrier(x)
 
+    def actor_of(weights: Float[Array, " w"]) -> Actor:
+        return ravel_pytree(trained.actor)[1](weights)
+
     def parameters(weights: Float[Array, " w"], rows: Array) -> Float[Array, "m p"]:
-        actor: Actor = ravel_pytree(trained.actor)[1](weights)
+        actor = actor_of(weights)
         mask = None if samples.mask is None else samples.mask[rows]
         return masked(actor(seen(rows)), mask)
 
@@ -215,21 +216,30 @@ def update(
     actor, critic = side_by_side(devices, learn_actor, learn_critic)
     kept = actor.kept if average else trained.kept
 
-    def mean(series: Float[Array, " steps"]) -> Float[Array, ""]:
-        return series.mean() if steps else jnp.float32(0)
-
     measures = {
-        "policy_loss": mean(actor.losses),
-        "value_loss": mean(critic.losses),
-        "policy_grad_norm": mean(actor.grad_norms),
-        "value_grad_norm": mean(critic.grad_norms),
+        "policy_loss": actor.means[0],
+        "value_loss": critic.means[0],
+        "policy_grad_norm": actor.means[1],
+        "value_grad_norm": critic.means[1],
     }
     if isinstance(memory, Churn):
-        memory = remember(memory, actor.previous, measures["policy_loss"], mean(actor.terms))
-    done = Trained(actor.network, critic.network, actor.optimiser, critic.optimiser, kept, memory)
+        before_last = actor_of(actor.previous)
+        memory = remember(memory, before_last, measures["policy_loss"], actor.means[2])
+    done = Trained(
+        actor_of(actor.weights),
+        ravel_pytree(trained.critic)[1](critic.weights),
+        actor.optimiser,
+        critic.optimiser,
+        kept,
+        memory,
+    )
 
     last = order[-1] if steps else jnp.arange(order.shape[1])
     evaluation, entropy = objective.policy(done.actor, seen(last), minibatch(last))
+    if evaluation.anchor_log_ratios is not None:
+        # Their spread is that of the anchor a sample was compared with and the behaviour policy.
+        pair = [evaluation.log_ratio[:, None], evaluation.anchor_log_ratios]
+        evaluation = evaluation._replace(anchor_log_ratios=jnp.concatenate(pair, -1))
     measures |= diagnostics(
         objective.method,
         evaluation,
@@ -254,15 +264,16 @@ def _descend(
     """One gradient step for each minibatch; `loss` is of a network and a minibatch."""
     restore = ravel_pytree(network)[1]
 
-    def step(carry: tuple, given: tuple) -> tuple[tuple, tuple[Array, Array, Array | None]]:
+    def step(carry: tuple, given: tuple) -> tuple[tuple, Float[Array, " n"]]:
         weights, state, kept, previous = carry
         minibatch, rows = given
         value, gradient = jax.value_and_grad(loss)(restore(weights), *minibatch)
         gradient = flat(gradient)
-        added = None
+        added = []
         if term is not None:
-            added, slope = jax.value_and_grad(term.value)(weights, previous, rows)
+            value_added, slope = jax.value_and_grad(term.value)(weights, previous, rows)
             gradient = gradient + term.coefficient * slope
+            added = [value_added]
         if previous is not None:
             previous = weights
         change: Any
@@ -270,11 +281,12 @@ def _descend(
         weights = weights - learning_rate * change
         if average is not None:
             kept = average(kept, restore(weights))
-        return (weights, state, kept, previous), (value, optax.tree.norm(gradient), added)
+        seen = jnp.stack([value, optax.tree.norm(gradient), *added])
+        return (weights, state, kept, previous), seen
 
     previous, rows = (None, None) if term is None else (term.previous, term.rows)
     (weights, state, kept, previous), seen = lax.scan(
         step, (flat(network), state, kept, previous), (minibatches, rows)
     )
-    previous = None if previous is None else restore(previous)
-    return Descended(restore(weights), state, kept, previous, *seen)
+    means = seen.mean(0) if len(seen) else jnp.zeros(seen.shape[1:])
+    return Descended(weights, state, kept, previous, means)
