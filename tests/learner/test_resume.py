@@ -27,6 +27,10 @@ class Cut(Exception):
     pass
 
 
+def policy_files(directory):
+    return {path.name: path.read_bytes() for path in sorted((directory / "policies").iterdir())}
+
+
 def cut_after(iterations):
     def progress(status):
         if status.done >= iterations * BATCH:
@@ -92,6 +96,9 @@ def test_a_training_cut_twice_ends_as_one_that_was_not(case, tmp_path, monkeypat
     pd.testing.assert_frame_equal(resumed.metrics, whole.metrics, check_exact=True)
     last = [load_file(checkpoints(tmp_path / side)[-1]) for side in ("whole", "cut")]
     assert_same(*last)
+    kept = [policy_files(tmp_path / side) for side in ("whole", "cut")]
+    assert list(kept[0]) == ["phase-0.safetensors", "phase-1.safetensors"]
+    assert kept[0] == kept[1]
     # once more changes nothing
     assert_same(run(tmp_path / "cut").state, whole.state)
     assert (tmp_path / "cut" / "metrics.csv").read_bytes() == metrics
@@ -124,7 +131,8 @@ def test_the_size_of_chunks_does_not_matter(monkeypatch, tmp_path):
             )
         )
         calls.append(len(told))
-    assert (calls[0], calls[2]) == (40, 3)
+    # with a directory a chunk ends where a phase does
+    assert (calls[0], calls[2]) == (40, 4)
     for other in runs[1:]:
         assert_same(other.state, runs[0].state)
         assert other.metrics.equals(runs[0].metrics)
@@ -197,6 +205,7 @@ def test_a_training_killed_at_random_moments_ends_as_one_that_was_not(
     assert finish(cut, phase_iterations)[-1] == 2 * phase_iterations
     assert (cut / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
     assert_same(load_file(checkpoints(cut)[-1]), load_file(checkpoints(whole)[-1]))
+    assert policy_files(cut) == policy_files(whole)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

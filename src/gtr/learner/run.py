@@ -139,13 +139,7 @@ def sweep(
         check(setting.config)
     # The budget of a phase is in steps: iterations follow from the configuration's batch.
     suite = replace(suite, config=_static(settings))
-    problem = Problem(
-        environment=suite.environment,
-        changing=suite.changing,
-        phase_iterations=suite.phase_iterations,
-        iterations=suite.iterations,
-        config=suite.config,
-    )
+    problem = problem_of(suite)
     total = suite.iterations if iterations is None else min(iterations, suite.iterations)
     labels = pd.DataFrame(
         [(setting.label, seed) for setting in settings for seed in seeds],
@@ -171,6 +165,17 @@ def sweep(
     return Run(suite, settings[0].method, metrics, state, home)
 
 
+def problem_of(suite: Suite) -> Problem:
+    """What the learner needs of a suite; builds the environment."""
+    return Problem(
+        environment=suite.environment,
+        changing=suite.changing,
+        phase_iterations=suite.phase_iterations,
+        iterations=suite.iterations,
+        config=suite.config,
+    )
+
+
 def _loop(
     program: Program | HostProgram,
     labels: pd.DataFrame,
@@ -185,6 +190,8 @@ def _loop(
     watch = FaultWatch(labels, batch)
     held, done = program.begin(0), 0
     tables = []
+    # Of several settings only numbers are asked for.
+    keeps = store is not None and "setting" not in labels
     if store is not None:
         found, done = store.open(held)
         held = held if found is None else found
@@ -195,11 +202,11 @@ def _loop(
         while done < total:
             began = time.monotonic()
             taken = min(count, total - done)
-            if fresh_each_phase:
-                into = done % problem.phase_iterations
+            phase, into = divmod(done, problem.phase_iterations)
+            if fresh_each_phase or keeps:
                 taken = min(taken, problem.phase_iterations - into)
-                if into == 0:
-                    state = program.place(program.begin(done // problem.phase_iterations))
+            if fresh_each_phase and into == 0:
+                state = program.place(program.begin(phase))
             newer, measures = program.advance(state, done, taken)
             sound = watch.sound(measures, done)
             state, start, done = newer, done, done + taken
@@ -214,7 +221,10 @@ def _loop(
                 tables.append(table)
             else:
                 store.append(table)
-                store.save(program.fetch(state), done, now=done == total or bool(stopping))
+                held = program.fetch(state)
+                if keeps and done % problem.phase_iterations == 0:
+                    store.keep(held, phase)
+                store.save(held, done, now=done == total or bool(stopping))
             seconds = time.monotonic() - began
             if progress is not None:
                 recent = float(table["return"].mean())
