@@ -1,7 +1,7 @@
 """Policies that are kept for good: those of the end of each phase, one small file a phase.
 
 Checkpoints hold the newest state alone, and what a policy was before a change is gone with it.
-These files hold what acts (the actor and the moments that it sees through), and none of what learns.
+These files hold what acts (the actor and the moments that it sees through), not what learns.
 """
 
 import json

@@ -1,13 +1,15 @@
 """Frames as files: GIF always, MP4 where an encoder is installed."""
 
+import contextlib
 import io
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
+from gtr.errors import GTRError
 from gtr.files import write_whole
 
 _COLOURS = 128
@@ -30,7 +32,8 @@ def as_gif(frames: Sequence[Image.Image], milliseconds: int) -> bytes:
         append_images=drawn[1:],
         duration=milliseconds,
         loop=0,
-        optimize=False,
+        # What stays as it was is left out.
+        optimize=True,
     )
     return buffer.getvalue()
 
@@ -44,21 +47,35 @@ def write_mp4(path: Path, frames: Sequence[Image.Image], rate: float) -> bool:
         rate: frames a second.
 
     Raises:
-        GTRError: the file cannot be written.
+        GTRError: the encoder failed, or the file cannot be written.
     """
     try:
-        import imageio_ffmpeg
+        from imageio_ffmpeg import get_ffmpeg_exe
     except ImportError:
         return False
+    width, height = frames[0].size
     with tempfile.TemporaryDirectory() as directory:
         target = Path(directory) / "film.mp4"
-        writer: Any = imageio_ffmpeg.write_frames(
-            str(target), frames[0].size, fps=rate, macro_block_size=2, quality=7
+        # Not the package's own writer: it forks in a way that JAX warns of.
+        encoder = subprocess.Popen(
+            [
+                *(get_ffmpeg_exe(), "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"),
+                *("-s", f"{width}x{height}", "-r", f"{rate:g}", "-i", "-", "-c:v", "libx264"),
+                *("-pix_fmt", "yuv420p", "-crf", "20", "-movflags", "+faststart", str(target)),
+            ],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
-        writer.send(None)
-        for frame in frames:
-            writer.send(frame.tobytes())
-        writer.close()
+        assert encoder.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # what it says of it comes below
+            for frame in frames:
+                encoder.stdin.write(frame.tobytes())
+        said = encoder.communicate()[1].decode(errors="replace").strip()
+        if encoder.returncode:
+            raise GTRError(
+                f"cannot encode {path}: {said or encoder.returncode}; the GIF is whole, and with "
+                "imageio-ffmpeg uninstalled no MP4 is tried"
+            )
         write_whole(path, target.read_bytes())
     return True
 

@@ -13,7 +13,7 @@ from gtr.watch.episodes import Moment
 from gtr.watch.screens.screen import Picture
 
 _MARGIN, _GAP = 16, 14
-_TITLE, _HEADING, _NAME, _CAPTION, _BAR = 28, 36, 22, 20, 4
+_TITLE, _HEADING, _NOTE, _NAME, _CAPTION, _BAR = 28, 44, 16, 22, 20, 4
 
 
 class Column(NamedTuple):
@@ -50,7 +50,7 @@ class Sheet:
     ) -> None:
         self._height, self._width = pictures
         self._rows = len(methods)
-        notes = 16 if any(column.note for column in columns) else 0
+        notes = _NOTE if any(column.note for column in columns) else 0
         self._top = _MARGIN + _TITLE + _HEADING + notes
         self._row = _NAME + self._height + _CAPTION + _GAP
         width = 2 * _MARGIN + len(columns) * (self._width + _GAP) - _GAP

@@ -5,7 +5,7 @@ from typing import Any
 from jaxtyping import Int
 
 from gtr.environments.corner_switch import CornerSwitch, Position
-from gtr.watch.screens.canvas import FAINT, GREEN, GRID, INK, STRIPE, WIDTH, Canvas
+from gtr.watch.screens.canvas import GREEN, GRID, INK, STRIPE, WIDTH, Canvas
 from gtr.watch.screens.screen import Picture, Screen
 
 
@@ -30,17 +30,16 @@ def draw_grid(size: int, cell: int, column: int, row: int, paying: int) -> Pictu
         paying: 0 ... 3 for left top, right top, left bottom, right bottom.
     """
     canvas = Canvas(size * cell, size * cell)
+    # What is left between cells is the grid's lines.
+    canvas.box((0, 0), (size * cell, size * cell), GRID)
     last = size - 1
     for x in range(size):
         for y in range(size):
             fill = STRIPE
             if x in (0, last) and y in (0, last):
                 fill = GREEN if paying == (x == last) + 2 * (y == last) else GRID
-            canvas.box(
-                (x * cell + 0.5, y * cell + 0.5), ((x + 1) * cell - 0.5, (y + 1) * cell), fill
-            )
-            canvas.box((x * cell, (y + 1) * cell - 0.5), ((x + 1) * cell, (y + 1) * cell), GRID)
+            left, top = x * cell + 0.5, y * cell + 0.5
+            canvas.box((left, top), (left + cell - 1, top + cell - 1), fill)
     centre = ((column + 0.5) * cell, (row + 0.5) * cell)
-    canvas.disc(centre, 0.42 * cell, FAINT)
-    canvas.disc(centre, 0.36 * cell, INK)
+    canvas.disc(centre, 0.4 * cell, INK)
     return canvas.picture()

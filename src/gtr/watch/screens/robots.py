@@ -44,7 +44,7 @@ class View(NamedTuple):
         return np.stack([x, sine * y + cosine * z, cosine * y - sine * z], -1)
 
 
-_SIDE, _ABOVE = View(0.12, 58.0, 1), View(0.6, 44.0, 4)
+_SIDE, _ABOVE = View(0.12, 66.0, 1), View(0.6, 60.0, 4)
 
 
 class Part(NamedTuple):
