@@ -47,7 +47,7 @@ class Kept:
 
     def policy(self, phase: int, seed: int) -> Policy:
         """The policy that a phase left behind, as host arrays."""
-        return policies.read(self.directory, _like(self.problem), phase=phase, seed=seed)
+        return policies.read(self.directory, blank_policy(self.problem), phase=phase, seed=seed)
 
 
 def find(directory: Path, suite: Suite | None) -> tuple[Comparison, dict[str, Kept]]:
@@ -153,7 +153,7 @@ def _config(directory: Path, description: dict) -> LearnerConfig:
         ) from None
 
 
-def _like(problem: Problem) -> Policy:
+def blank_policy(problem: Problem) -> Policy:
     """A policy of the shapes that a problem's have."""
     shape, config = problem.environment.observation_shape, problem.config
     actor, _ = build_agent(np.random.default_rng(0), config.network, shape, problem.distribution)
