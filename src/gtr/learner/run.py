@@ -202,12 +202,12 @@ def _loop(
         while done < total:
             began = time.monotonic()
             taken = min(count, total - done)
-            phase, into = divmod(done, problem.phase_iterations)
-            if fresh_each_phase or keeps:
+            if fresh_each_phase:
+                into = done % problem.phase_iterations
                 taken = min(taken, problem.phase_iterations - into)
-            if fresh_each_phase and into == 0:
-                state = program.place(program.begin(phase))
-            newer, measures = program.advance(state, done, taken)
+                if into == 0:
+                    state = program.place(program.begin(done // problem.phase_iterations))
+            newer, measures, ends = _advance(program, state, done, taken, looks=keeps)
             sound = watch.sound(measures, done)
             state, start, done = newer, done, done + taken
             table = records.rows(
@@ -221,10 +221,9 @@ def _loop(
                 tables.append(table)
             else:
                 store.append(table)
-                held = program.fetch(state)
-                if keeps and done % problem.phase_iterations == 0:
-                    store.keep(held, phase)
-                store.save(held, done, now=done == total or bool(stopping))
+                for phase, end in ends.items():
+                    store.keep(end, phase)
+                store.save(program.fetch(state), done, now=done == total or bool(stopping))
             seconds = time.monotonic() - began
             if progress is not None:
                 recent = float(table["return"].mean())
@@ -245,6 +244,28 @@ def _loop(
     if store is None:
         return state, pd.concat(tables, ignore_index=True)
     return state, store.read_metrics()
+
+
+def _advance(
+    program: Program | HostProgram, state: RunState, start: int, count: int, *, looks: bool
+) -> tuple[RunState, dict[str, np.ndarray], dict[int, RunState]]:
+    """As `Program.advance`; with `looks` also each phase's last state, by phase, as host arrays."""
+    if not looks:
+        return *program.advance(state, start, count), {}
+    each = program.problem.phase_iterations
+    parts, ends, stop = [], {}, start + count
+    while start < stop:
+        following = min(stop, start - start % each + each)
+        state, measures = program.advance(state, start, following - start)
+        parts.append(measures)
+        start = following
+        if start % each == 0:
+            ends[start // each - 1] = program.fetch(state)
+    return (
+        state,
+        {name: np.concatenate([part[name] for part in parts], 1) for name in parts[0]},
+        ends,
+    )
 
 
 @contextmanager

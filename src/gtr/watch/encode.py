@@ -12,7 +12,8 @@ from PIL import Image
 from gtr.errors import GTRError
 from gtr.files import write_whole
 
-_COLOURS = 128
+# One of the 256 is left for what stays as it was.
+_COLOURS = 255
 
 
 def as_gif(frames: Sequence[Image.Image], milliseconds: int) -> bytes:
