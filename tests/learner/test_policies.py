@@ -1,5 +1,6 @@
 """Policies that are kept at a phase's end are what acted there; damaged ones are refused."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 
 from gtr.errors import GTRError
 from gtr.learner.anchors import Policy
+from gtr.learner.config import from_description
 from gtr.learner.policies import SEEDS, kept_seeds, path_of, read
-from gtr.learner.run import Setting, sweep, train
+from gtr.learner.run import Setting, describe, sweep, train
 from gtr.methods import method
+from gtr.suites import suites
 from tests.learner.problems import TINY, assert_same, differ, small_suite
 
 NORMALISED = replace(TINY, normalise_observations=True)
@@ -54,6 +57,14 @@ def test_the_first_seeds_are_kept_and_only_where_one_setting_is_trained(run, tmp
     settings = [Setting(method("ppo"), TINY, "a"), Setting(method("ppo", clip=0.1), TINY, "b")]
     sweep(small_suite(phase_iterations=1), settings, directory=tmp_path)
     assert not (tmp_path / "policies").exists()
+
+
+@pytest.mark.parametrize("size", ["cpu", "full"])
+def test_a_configuration_is_read_back_as_it_was_described(size):
+    for suite in suites(size):
+        described = describe(suite, [Setting(method("ppo"), suite.config)], [0], 1, False)
+        learner = json.loads(json.dumps(described))["learner"]
+        assert from_description(learner) == suite.config, suite.name
 
 
 def test_damaged_and_foreign_files_are_named(run, tmp_path):

@@ -141,6 +141,13 @@ def test_missing_policies_say_how_to_get_them(duel, tmp_path):
         film(copy, suite=SUITE)
 
 
+def test_the_help_teaches(command):
+    status, output, _ = command("watch", "--help")
+    assert status == 0
+    assert "gtr watch runs/duel" in output
+    assert "gtr-rl[video]" in output
+
+
 def test_a_directory_of_nothing_is_one_line(command, tmp_path):
     status, output, error = command("watch", tmp_path)
     assert (status, output) == (2, "")
