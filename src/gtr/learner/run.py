@@ -251,7 +251,8 @@ def _advance(
 ) -> tuple[RunState, dict[str, np.ndarray], dict[int, RunState]]:
     """As `Program.advance`; with `looks` also each phase's last state, by phase, as host arrays."""
     if not looks:
-        return *program.advance(state, start, count), {}
+        state, measures = program.advance(state, start, count)
+        return state, measures, {}
     each = program.problem.phase_iterations
     parts, ends, stop = [], {}, start + count
     while start < stop:
