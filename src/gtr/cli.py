@@ -31,6 +31,9 @@ directory given by --out, may be stopped at any time with Ctrl-C, and goes on wh
 _AS_SUITE = "(default: as many as the suite asks for)"
 _NONE = "(default: none)"
 _UNTUNED = "(default: untuned)"
+_LAST_CHANGE = "(default: the last change whose phase is over for all)"
+_FIRST_SEED = "(default: the first)"
+_BESIDE = "(default: DIR/watch.gif)"
 
 _SuiteName = Positional[Annotated[str, arg(metavar="SUITE")]]
 _Out = Annotated[Path, arg(metavar="DIR")]
@@ -58,6 +61,7 @@ def main() -> None:
                 "tune": _tune,
                 "study": _study,
                 "report": _report,
+                "watch": _watch,
             },
             prog="gtr",
             description=_DESCRIPTION,
@@ -288,6 +292,43 @@ def _report(directory: Positional[Annotated[Path, arg(metavar="DIR")]]) -> None:
     page = write_report(directory)
     _print_scores(directory)
     print(f"\nreport  {page}")
+
+
+def _watch(
+    directory: Positional[Annotated[Path, arg(metavar="DIR")]],
+    *,
+    phase: Annotated[int | None, arg(metavar="N", help_behavior_hint=_LAST_CHANGE)] = None,
+    seed: Annotated[int | None, arg(metavar="SEED", help_behavior_hint=_FIRST_SEED)] = None,
+    out: Annotated[Path | None, arg(metavar="FILE.gif", help_behavior_hint=_BESIDE)] = None,
+    seconds: float = 8.0,
+) -> None:
+    """Film policies before and after a change, the methods of a comparison side by side.
+
+    For example: gtr watch runs/duel --phase 3
+
+    A row is a method. Its columns are the policy that a phase left behind, in its own world; the
+    same policy in the next world; and the policy that the phase there left behind. The clip is a
+    GIF, and an MP4 beside it where `pip install 'gtr-rl[video]'` was done.
+
+    Args:
+        directory: what `gtr compare` or `gtr train` was given as --out; they keep the policies of
+            each phase's end, of the first 3 seeds.
+        phase: number of the world that the change leads to, from 1.
+        seed: of the runs to be shown.
+        out: where to write the clip; in DIR it becomes part of the report.
+        seconds: how long the clip is.
+    """
+    from gtr.study.report import CLIP, write_report
+    from gtr.watch.film import film
+
+    made = film(directory, phase=phase, seed=seed, out=out, seconds=seconds)
+    print(f"clip    {made.gif} (change into phase {made.change.phase}, seed {made.change.seed})")
+    if made.mp4 is None:
+        print("        an MP4 too: pip install 'gtr-rl[video]', then the same command")
+    else:
+        print(f"        {made.mp4}")
+    if made.gif == directory / CLIP:
+        print(f"report  {write_report(directory)}")
 
 
 def _problem(name: str, size: str) -> "Suite":

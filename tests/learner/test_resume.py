@@ -27,6 +27,10 @@ class Cut(Exception):
     pass
 
 
+def policy_files(directory):
+    return {path.name: path.read_bytes() for path in sorted((directory / "policies").iterdir())}
+
+
 def cut_after(iterations):
     def progress(status):
         if status.done >= iterations * BATCH:
@@ -92,6 +96,9 @@ def test_a_training_cut_twice_ends_as_one_that_was_not(case, tmp_path, monkeypat
     pd.testing.assert_frame_equal(resumed.metrics, whole.metrics, check_exact=True)
     last = [load_file(checkpoints(tmp_path / side)[-1]) for side in ("whole", "cut")]
     assert_same(*last)
+    kept = [policy_files(tmp_path / side) for side in ("whole", "cut")]
+    assert list(kept[0]) == ["phase-0.safetensors", "phase-1.safetensors"]
+    assert kept[0] == kept[1]
     # once more changes nothing
     assert_same(run(tmp_path / "cut").state, whole.state)
     assert (tmp_path / "cut" / "metrics.csv").read_bytes() == metrics
@@ -128,8 +135,9 @@ def test_the_size_of_chunks_does_not_matter(monkeypatch, tmp_path):
     for other in runs[1:]:
         assert_same(other.state, runs[0].state)
         assert other.metrics.equals(runs[0].metrics)
-    files = {(tmp_path / s / "metrics.csv").read_bytes() for s in ("0.0", "0.05", "1000000000.0")}
-    assert len(files) == 1
+    homes = [tmp_path / s for s in ("0.0", "0.05", "1000000000.0")]
+    assert len({(home / "metrics.csv").read_bytes() for home in homes}) == 1
+    assert policy_files(homes[0]) == policy_files(homes[1]) == policy_files(homes[2])
 
 
 def test_what_is_returned_is_what_is_written(tmp_path):
@@ -197,6 +205,7 @@ def test_a_training_killed_at_random_moments_ends_as_one_that_was_not(
     assert finish(cut, phase_iterations)[-1] == 2 * phase_iterations
     assert (cut / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
     assert_same(load_file(checkpoints(cut)[-1]), load_file(checkpoints(whole)[-1]))
+    assert policy_files(cut) == policy_files(whole)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

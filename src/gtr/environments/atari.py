@@ -174,6 +174,10 @@ class AtariCopy:
         self._draw(seed)
         self._stack = stack
 
+    def render(self) -> UInt8[np.ndarray, "210 160 3"]:
+        """The emulator's screen in colour, for people to look at."""
+        return self._ale.getScreenRGB()
+
     def close(self) -> None:
         """See `Copy.close`."""
 

@@ -45,7 +45,7 @@ def write(
     Raises:
         GTRError: if the directory cannot be written or the disk is full; earlier files are whole.
     """
-    arrays = _named(state)
+    arrays = named(state)
     header = {
         "format": _FORMAT,
         "iteration": str(iteration),
@@ -114,7 +114,7 @@ def _read(path: Path, like: Any, fingerprint: str) -> Checkpoint:
             f"{path} belongs to a run with another configuration; choose another directory, "
             "or delete this one to start anew"
         )
-    wanted = _named(like)
+    wanted = named(like)
     shapes = {name: (x.shape, str(x.dtype)) for name, x in wanted.items()}
     if {name: (x.shape, str(x.dtype)) for name, x in arrays.items()} != shapes:
         raise GTRError(
@@ -125,12 +125,13 @@ def _read(path: Path, like: Any, fingerprint: str) -> Checkpoint:
     return Checkpoint(state, int(header["iteration"]), int(header["metrics_bytes"]))
 
 
-def _named(tree: Any) -> dict[str, Any]:
+def named(tree: Any) -> dict[str, Any]:
+    """A pytree's arrays by the paths that lead to them, as a file holds them."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    named = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+    by_path = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
     return {
         name: leaf if isinstance(leaf, jax.ShapeDtypeStruct) else np.asarray(leaf, order="C")
-        for name, leaf in named.items()
+        for name, leaf in by_path.items()
     }
 
 

@@ -111,6 +111,21 @@ def configure(config: LearnerConfig, **numbers: Any) -> LearnerConfig:
     return changed
 
 
+def from_description(learner: dict[str, Any]) -> LearnerConfig:
+    """The configuration that a run's config.json describes; see `gtr.learner.run.describe`.
+
+    Raises:
+        KeyError: it names no network that is known.
+        TypeError: a field is unknown.
+        ValueError: it does not name one network.
+    """
+    [(kind, shape)] = learner["network"].items()
+    networks = {one.__name__: one for one in get_args(Architecture)}
+    # JSON has lists for tuples.
+    given = {key: tuple(x) if isinstance(x, list) else x for key, x in shape.items()}
+    return LearnerConfig(**{**learner, "network": networks[kind](**given)})
+
+
 def check(config: LearnerConfig) -> None:
     """Refuses what cannot be trained.
 

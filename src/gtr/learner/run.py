@@ -139,13 +139,7 @@ def sweep(
         check(setting.config)
     # The budget of a phase is in steps: iterations follow from the configuration's batch.
     suite = replace(suite, config=_static(settings))
-    problem = Problem(
-        environment=suite.environment,
-        changing=suite.changing,
-        phase_iterations=suite.phase_iterations,
-        iterations=suite.iterations,
-        config=suite.config,
-    )
+    problem = problem_of(suite)
     total = suite.iterations if iterations is None else min(iterations, suite.iterations)
     labels = pd.DataFrame(
         [(setting.label, seed) for setting in settings for seed in seeds],
@@ -171,6 +165,17 @@ def sweep(
     return Run(suite, settings[0].method, metrics, state, home)
 
 
+def problem_of(suite: Suite) -> Problem:
+    """What the learner needs of a suite; builds the environment."""
+    return Problem(
+        environment=suite.environment,
+        changing=suite.changing,
+        phase_iterations=suite.phase_iterations,
+        iterations=suite.iterations,
+        config=suite.config,
+    )
+
+
 def _loop(
     program: Program | HostProgram,
     labels: pd.DataFrame,
@@ -185,6 +190,8 @@ def _loop(
     watch = FaultWatch(labels, batch)
     held, done = program.begin(0), 0
     tables = []
+    # Of several settings only numbers are asked for.
+    keeps = store is not None and "setting" not in labels
     if store is not None:
         found, done = store.open(held)
         held = held if found is None else found
@@ -200,7 +207,7 @@ def _loop(
                 taken = min(taken, problem.phase_iterations - into)
                 if into == 0:
                     state = program.place(program.begin(done // problem.phase_iterations))
-            newer, measures = program.advance(state, done, taken)
+            newer, measures, ends = _advance(program, state, done, taken, looks=keeps)
             sound = watch.sound(measures, done)
             state, start, done = newer, done, done + taken
             table = records.rows(
@@ -214,6 +221,8 @@ def _loop(
                 tables.append(table)
             else:
                 store.append(table)
+                for phase, end in ends.items():
+                    store.keep(end, phase)
                 store.save(program.fetch(state), done, now=done == total or bool(stopping))
             seconds = time.monotonic() - began
             if progress is not None:
@@ -235,6 +244,29 @@ def _loop(
     if store is None:
         return state, pd.concat(tables, ignore_index=True)
     return state, store.read_metrics()
+
+
+def _advance(
+    program: Program | HostProgram, state: RunState, start: int, count: int, *, looks: bool
+) -> tuple[RunState, dict[str, np.ndarray], dict[int, RunState]]:
+    """As `Program.advance`; with `looks` also each phase's last state, by phase, as host arrays."""
+    if not looks:
+        state, measures = program.advance(state, start, count)
+        return state, measures, {}
+    each = program.problem.phase_iterations
+    parts, ends, stop = [], {}, start + count
+    while start < stop:
+        following = min(stop, start - start % each + each)
+        state, measures = program.advance(state, start, following - start)
+        parts.append(measures)
+        start = following
+        if start % each == 0:
+            ends[start // each - 1] = program.fetch(state)
+    return (
+        state,
+        {name: np.concatenate([part[name] for part in parts], 1) for name in parts[0]},
+        ends,
+    )
 
 
 @contextmanager

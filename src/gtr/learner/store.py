@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from gtr.learner import checkpoint, records
+from gtr.learner import checkpoint, policies, records
 from gtr.learner.state import RunState
 from gtr.plan import claim
 
@@ -87,6 +87,10 @@ class Store:
         )
         self._saved = time.monotonic()
         self._cost = self._saved - began
+
+    def keep(self, state: RunState, phase: int) -> None:
+        """Keeps the policies of a phase's end; before a checkpoint that a cut would go on from."""
+        policies.write(self.directory, state, phase=phase, seeds=self._seeds)
 
     def close(self) -> None:
         """Closes the records."""

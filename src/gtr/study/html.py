@@ -1,5 +1,6 @@
 """The skeleton that every page shares: one file that loads nothing, on light and dark screens."""
 
+import base64
 from collections.abc import Iterable
 from html import escape
 
@@ -53,6 +54,21 @@ def figure(label: str, svg: str, caption: str) -> str:
     )
 
 
+def animation(label: str, gif: bytes, caption: str) -> str:
+    """A moving picture with its caption, inside the page as all else is.
+
+    Args:
+        label: what a screen reader says, as plain text.
+        gif: the picture.
+        caption: as plain text.
+    """
+    source = f"data:image/gif;base64,{base64.b64encode(gif).decode()}"
+    return (
+        f'<figure><img alt="{escape(label)}" src="{source}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
 def rerun(command: str) -> str:
     """How the page's numbers were made, or that it was not recorded."""
     if not command:
@@ -86,6 +102,7 @@ th[scope=row]{white-space:nowrap}
 .notes{margin:.9rem 0 0;padding-left:1.1rem;font-size:.9rem}
 figure{margin:0}
 figure svg{display:block;width:100%;height:auto}
+figure img{display:block;max-width:100%;height:auto;border-radius:6px}
 figcaption,.key{color:var(--faint);font-size:.9rem;margin:.5rem 0 0;max-width:54rem}
 .wide{overflow-x:auto;margin-bottom:.5rem}
 .key{margin-bottom:1.5rem}

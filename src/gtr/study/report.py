@@ -76,6 +76,16 @@ _FIGURES: tuple[tuple[str, str, str, Callable[[Results], Figure | None]], ...] =
     ),
 )
 
+CLIP = "watch.gif"
+"""What `gtr watch` leaves in a directory, and its report shows."""
+
+_CLIP_CAPTION = (
+    "The policy that a phase left behind, in its own world; the same policy in the next world; and "
+    "the policy that the phase there left behind. Nothing learns in the clip: episodes follow one "
+    "another, with actions drawn as in training, and in each world they begin alike for every "
+    "method. A few episodes of one seed are an impression, not a measurement."
+)
+
 _OF_A_TRAINING = ("learning_curves", "movement", "health")
 
 
@@ -91,7 +101,8 @@ def write_report(directory: str | Path) -> Path:
 
     Returns:
         The path of `report.html`; beside it lie `results.json`, `scores.csv` (columns method,
-        seed, metric, value) and `figures/*.png`.
+        seed, metric, value) and `figures/*.png`. The clip of `gtr watch` is part of the page where
+        there is one.
 
     Raises:
         GTRError: nothing to report there, a file is damaged, or the directory is not writable.
@@ -116,12 +127,14 @@ def write_report(directory: str | Path) -> Path:
             continue
         write_whole(target, as_png(figure))
         sections[name] = as_svg(figure, name)
+    clip = directory / CLIP
     page = directory / "report.html"
-    write_whole(page, _page(results, sections).encode())
+    shown = clip.read_bytes() if clip.exists() else None
+    write_whole(page, _page(results, sections, shown).encode())
     return page
 
 
-def _page(results: Results, sections: dict[str, str]) -> str:
+def _page(results: Results, sections: dict[str, str], clip: bytes | None) -> str:
     comparison = results.comparison
     title = " ".join(filter(None, (comparison.suite, comparison.size)))
     kind = "Training on" if comparison.single else "Comparison on"
@@ -133,6 +146,10 @@ def _page(results: Results, sections: dict[str, str]) -> str:
         inner = table if name == "scores" else ""
         drawn = html.figure(heading, sections[name], caption)
         body.append(html.section(name, heading, inner, drawn))
+        if name == "learning_curves" and clip is not None:
+            heading = "Before and after a change"
+            moving = html.animation(heading, clip, _CLIP_CAPTION)
+            body.append(html.section("watch", heading, moving))
     body.append(_provenance(results))
     return html.document(f"{title} – GTR report", body)
 
