@@ -73,7 +73,7 @@ def test_steps_are_gymnasiums(host, friction):
     assert velocities < 1e-3
     assert forces < 5e-3
     assert rewards < 1e-4
-    assert np.max(errors, axis=0)[[0, 1, 3]] == pytest.approx(0, abs=0.3)
+    assert (np.max(errors, axis=0)[[0, 1, 3]] < 0.3).all()
 
 
 def test_an_unhealthy_robot_terminates_as_gymnasiums(host):
