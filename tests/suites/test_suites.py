@@ -46,8 +46,10 @@ def test_listing_builds_no_environment():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", IN_JAX)
-@both
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [*((name, size) for name in IN_JAX for size in ("cpu", "full")), ("ant-slippery", "full")],
+)
 def test_environment_twin_and_schedule(name, size):
     changing = suite(name, size)
     twin = suite(f"{name}-stationary", size)
@@ -98,6 +100,7 @@ def test_budgets_are_the_written_ones_to_half_a_batch(size):
         "minatar-cycle": ((6, 250_000), (6, 10_000_000)),
         "craftax-goals": ((5, 100_000), (8, 25_000_000)),
         "atari-cycle": ((6, 100_000), (6, 10_000_000)),
+        "ant-slippery": ((5, 100_000), (10, 20_000_000)),
     }
     for name, budgets in written.items():
         phases, budget = budgets[size == "full"]

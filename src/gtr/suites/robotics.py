@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gtr.learner.config import LearnerConfig
@@ -10,6 +11,7 @@ from gtr.suites.definition import Size, Suite
 
 if TYPE_CHECKING:
     from gtr.environments.host import HostEnvironment
+    from gtr.environments.protocol import Environment
 
 # The settings under which PPO is usually run on MuJoCo (arXiv:2005.12729, CleanRL), in 16 copies.
 _LEARNER = LearnerConfig(
@@ -23,6 +25,8 @@ _LEARNER = LearnerConfig(
     normalise_rewards=True,
     network=MLP((64, 64)),
 )
+# An accelerator steps thousands of copies as fast as a few, and takes minibatches as large.
+_ON_AN_ACCELERATOR = replace(_LEARNER, environments=2048, rollout_length=32, epochs=4)
 
 
 def robotics(size: Size) -> tuple[Suite, ...]:
@@ -51,12 +55,15 @@ def robotics(size: Size) -> tuple[Suite, ...]:
                 "Ant-v5; the friction of all surfaces is redrawn log-uniformly from 0.02 to 2 each "
                 "phase, the model's own in the first."
             ),
-            source="Slippery Ant (Dohare et al. 2024); MuJoCo through Gymnasium",
-            make=_slippery,
+            source=(
+                "Slippery Ant (Dohare et al. 2024); MuJoCo "
+                + ("in JAX (MJX), Gymnasium's body" if full else "through Gymnasium")
+            ),
+            make=_slippery_in_jax if full else _slippery,
             phases=10 if full else 5,
             phase_budget=20_000_000 if full else 100_000,
             seeds=10 if full else 5,
-            config=_LEARNER,
+            config=_ON_AN_ACCELERATOR if full else _LEARNER,
         ),
         Suite(
             name="walker-tasks",
@@ -88,6 +95,12 @@ def _slippery() -> HostEnvironment:
     from gtr.environments.mujoco_variations import Slippery
 
     return Gymnasium("Ant-v5", variation=Slippery())
+
+
+def _slippery_in_jax() -> Environment:
+    from gtr.environments.mjx_ant import SlipperyAnt
+
+    return SlipperyAnt()
 
 
 def _tasks() -> HostEnvironment:
