@@ -17,7 +17,7 @@ from gtr.errors import GTRError
 from gtr.learner.anchors import Policy
 from gtr.learner.config import Rates
 from gtr.learner.host_rollout import Acted, Collector
-from gtr.learner.iteration import learn, randomness, sharing, values_of
+from gtr.learner.iteration import learn, randomness, values_of
 from gtr.learner.layout import Layout
 from gtr.learner.parallel import split
 from gtr.learner.rollout import Batch, Finished
@@ -37,6 +37,7 @@ class HostProgram:
         rates: likewise.
         seeds: (runs,).
         devices: where to learn; all that JAX sees, if not given.
+        devices_per_run: how many of them share a run; chosen, if not given.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class HostProgram:
         rates: Rates,
         seeds: np.ndarray,
         devices: Sequence[Any] | None = None,
+        devices_per_run: int | None = None,
     ) -> None:
         assert isinstance(problem.environment, HostEnvironment)
         self.problem = problem
@@ -53,7 +55,7 @@ class HostProgram:
         self._environment = problem.environment
         self._seeds = [int(seed) for seed in seeds]
         self._given = (method, rates)
-        self._layout = Layout(self.runs, devices)
+        self._layout = Layout(self.runs, problem.config, devices, devices_per_run)
         self._inputs = self._layout.place(self._given)
         self._draw = self._layout.over_runs(
             lambda words: randomness(keys_of(words).agent, self.problem)
@@ -210,7 +212,7 @@ class HostProgram:
         state, method, rates, batch, last, finished, order_bits = run
         devices = self._layout.of_a_run
         values = split(
-            sharing(self.problem.config, devices),
+            devices,
             lambda part, last: values_of(state, part, last),
             in_dims=(1, 0),
             out_dims=(1, 1),

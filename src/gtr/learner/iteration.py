@@ -19,7 +19,7 @@ from gtr.environments.host import HostEnvironment
 from gtr.learner import tracking
 from gtr.learner.advantages import generalised_advantages, update_scale
 from gtr.learner.anchors import Policy, consult, take_snapshot
-from gtr.learner.config import LearnerConfig, Rates
+from gtr.learner.config import Rates
 from gtr.learner.faults import look_for_faults
 from gtr.learner.normalisation import Moments
 from gtr.learner.parallel import split
@@ -40,13 +40,13 @@ def iterate(
 ) -> tuple[RunState, dict[str, Float[Array, ""]]]:
     """One iteration: a batch collected, the networks updated, everything measured.
 
-    The devices along the mesh axis `devices`, two if any, share the work (`parallel`).
+    The devices along the mesh axis `devices` share the work (`parallel`, `data_parallel`).
 
     Returns:
         The next state, and the numbers of this iteration's row in metrics.csv with `faults`, a
         bit for each entry of `WATCHED` that was not finite, `fault_step` and `fault_copy`.
     """
-    config, environment, distribution = problem.config, problem.environment, problem.distribution
+    environment, distribution = problem.environment, problem.distribution
     assert not isinstance(environment, HostEnvironment)
     world = problem.world(keys.schedule, iteration // problem.phase_iterations)
     begins = iteration % problem.phase_iterations == 0
@@ -60,7 +60,7 @@ def iterate(
         return episodes, batch, values_of(state, batch, episodes.observation), finished
 
     episodes, batch, values, finished = split(
-        sharing(config, devices), collect_and_value, in_dims=(0, 1, 1, 1), out_dims=(0, 1, 1, 0)
+        devices, collect_and_value, in_dims=(0, 1, 1, 1), out_dims=(0, 1, 1, 0)
     )(state.episodes, uniform, *_environment_keys(keys.environment, uniform.shape[:2]))
     return learn(
         problem,
@@ -115,7 +115,7 @@ def learn(
         observation=observations,
         mask=mask,
         iteration=iteration,
-        devices=sharing(config, devices),
+        devices=devices,
     )
 
     # advantages
@@ -220,11 +220,6 @@ def learn(
         episodes=state.episodes,
         track=track,
     ), measures
-
-
-def sharing(config: LearnerConfig, devices: str | None) -> str | None:
-    """The mesh axis along which devices share the copies of the environment, if they can."""
-    return devices if config.environments % 2 == 0 else None
 
 
 def randomness(
