@@ -11,11 +11,12 @@ from gtr.methods import method
 from tests.learner.devices import python_on_devices
 from tests.learner.problems import TINY, small_suite
 
-# Rounding differs by an order of sums: 7e-6 was seen, and 1e-2 where a reduction is wrong.
+# Sums are in another order: relative differences of 7e-6 were seen, and of 3e-3 and more where one
+# device's part was taken for the whole.
 TRAINED = """
 import math, sys
 from dataclasses import replace
-import jax, numpy as np
+import jax, numpy as np, pandas as pd, pytest
 import gtr.learner.run, gtr.learner.store
 from gtr.learner.config import configure
 from gtr.learner.run import train
@@ -45,18 +46,16 @@ def agree(run, other):
 SAME = """
 agree(of(8), of(1))
 """
-# On a CPU the runs of a device follow one another, on an accelerator they are vectorised.
 VECTORISED = """
-one = of(1, 2)
 layout = gtr.learner.program.Layout
 def vectorised(*given):
     made = layout(*given)
     made._serial = False
     return made
+one = of(1, 9)
 gtr.learner.program.Layout = vectorised
-for devices in (2, 8):  # two rows for two runs are dealt out at once, one row takes both
-    agree(of(devices, 2), one)
-    agree(of(devices, 9), of(1, 9))
+for devices in (2, 8):
+    agree(of(devices, 9), one)
 """
 MOVED = """
 gtr.learner.run._CHUNK_SECONDS = 0.0
@@ -69,13 +68,12 @@ def cut(status):
 one = of(1)
 for before, after in ((8, 1), (1, 8)):
     home = f"{directory}/{before}"
-    try:
+    with pytest.raises(Cut):
         of(before, directory=home, progress=cut)
-    except Cut:
-        done = len(open(home + "/metrics.csv").readlines()) - 1
-        assert done == 4, done
+    assert len(pd.read_csv(home + "/metrics.csv")) == 4
     agree(of(after, directory=home), one)
 """
+RUNNING = {"advantage_scale": "running", "normalise_observations": True}
 slow = pytest.mark.slow
 
 
@@ -86,7 +84,7 @@ def told(case, name, kind, tmp_path, **numbers):
 @pytest.mark.parametrize(
     ("name", "kind", "numbers"),
     [
-        ("gtr", "discrete", {"advantage_scale": "running", "normalise_observations": True}),
+        ("gtr", "discrete", RUNNING),
         ("ppo", "continuous", {"normalise_rewards": True, "regulariser": "c-chain"}),
         pytest.param("gtr", "continuous", {"advantage_scale": "batch"}, marks=slow),
         pytest.param("ppo", "discrete", {"advantage_scale": "running"}, marks=slow),
@@ -99,14 +97,16 @@ def test_a_run_on_eight_devices_is_that_of_one(name, kind, numbers, tmp_path):
     told(SAME, name, kind, tmp_path, **numbers)
 
 
-@pytest.mark.slow
-def test_runs_that_are_vectorised_can_be_shared_by_devices(tmp_path):
+@slow
+def test_runs_that_are_vectorised_can_be_shared_by_devices(tmp_path, monkeypatch):
+    """As on accelerators; two devices of a run train a network each, eight divide minibatches."""
+    # their matrices are decomposed in batches, which takes more workers than a small machine has
+    monkeypatch.setenv("NPROC", "16")
     told(VECTORISED, "gtr", "discrete", tmp_path)
 
 
-@pytest.mark.slow
 def test_a_run_that_was_cut_goes_on_with_another_number_of_devices(tmp_path):
-    told(MOVED, "gtr", "discrete", tmp_path, advantage_scale="running")
+    told(MOVED, "gtr", "discrete", tmp_path, **RUNNING)
 
 
 class Device(NamedTuple):
