@@ -42,6 +42,10 @@ keys = jax.random.split(jax.random.key(0), 4)
 apart = on_devices(
     lambda *given: split("devices", function, (0, 1, 0), (0, 1))(*given), x, x.T, keys
 )
+# what does not divide is done by all
+(whole,) = on_devices(split("devices", lambda x: (x + x.shape[0],), (0,), (0,)), x[:3])
+same(whole, x[:3] + 3)
+
 devices, jax.devices = jax.devices, lambda: [None]
 same(apart, jax.jit(split(None, function, (0, 1, 0), (0, 1)))(x, x.T, keys))
 print(len(devices()), "devices agree with one")

@@ -1,5 +1,6 @@
 """The anchors' weights: what is kept of earlier policies, and what they say about a batch."""
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -16,7 +17,7 @@ from gtr.objective import Anchor, Average, Initial, Recent, Stale
 
 # A batch is split into so many groups, each asking one anchor. Systematic sampling: in every
 # iteration each anchor is asked by its share of the groups, give or take one.
-_GROUPS = 16
+GROUPS = 16
 _GOLDEN = 0.6180339887
 
 
@@ -91,11 +92,11 @@ def average_in(anchor: Average, kept: Kept, actor: Actor) -> Kept:
 def places(copies: int) -> Int[np.ndarray, "parts groups"]:
     """A place in the order of sampling for each group of each part of the copies.
 
-    There are two parts, which two devices can share, where the copies can be halved. Neighbours
-    are far apart in the order: an anchor hears of both parts, and of early and late steps.
+    There are as many parts as there can be, for devices to share. Neighbours are far apart in the
+    order, so that devices have as many passes to make.
     """
-    apart = [int(f"{group:04b}"[::-1], 2) for group in range(_GROUPS)]
-    return np.array(apart).reshape(2 - copies % 2, -1)
+    apart = [int(f"{group:04b}"[::-1], 2) for group in range(GROUPS)]
+    return np.array(apart).reshape(math.gcd(copies, GROUPS), -1)
 
 
 def consult(
@@ -159,9 +160,9 @@ def consult(
 
 def _asked(anchor: Recent, places: Int[Array, " g"], iteration: Array) -> Int[Array, " g"]:
     """The number of the anchor that each group asks; 0 is the behaviour policy."""
-    turn = (places + iteration) % _GROUPS
+    turn = (places + iteration) % GROUPS
     # The fractional parts of multiples of the golden ratio fill [0, 1) evenly.
-    point = (turn + (iteration * _GOLDEN) % 1.0) / _GROUPS
+    point = (turn + (iteration * _GOLDEN) % 1.0) / GROUPS
     share = jnp.cumsum(jnp.asarray(anchor.weights(), jnp.float32))
     found = jnp.searchsorted(share, point, side="right", method="compare_all")
     return jnp.minimum(found, anchor.count - 1)

@@ -19,7 +19,7 @@ from gtr.learner.anchors import Policy, places
 from gtr.learner.appraisal import judge
 from gtr.learner.config import Rates
 from gtr.learner.host_rollout import Acted, Collector
-from gtr.learner.iteration import learn, sharing
+from gtr.learner.iteration import learn
 from gtr.learner.layout import Layout
 from gtr.learner.parallel import split
 from gtr.learner.randomness import draw, key_words, keys_of
@@ -40,6 +40,7 @@ class HostProgram:
         rates: likewise.
         seeds: (runs,).
         devices: where to learn; all that JAX sees, if not given.
+        devices_per_run: how many of them share a run; chosen, if not given.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class HostProgram:
         rates: Rates,
         seeds: np.ndarray,
         devices: Sequence[Any] | None = None,
+        devices_per_run: int | None = None,
     ) -> None:
         assert isinstance(problem.environment, HostEnvironment)
         self.problem = problem
@@ -56,7 +58,7 @@ class HostProgram:
         self._environment = problem.environment
         self._seeds = [int(seed) for seed in seeds]
         self._given = (method, rates)
-        self._layout = Layout(self.runs, devices)
+        self._layout = Layout(self.runs, problem.config, devices, devices_per_run)
         self._inputs = self._layout.place(self._given)
         self._draw = self._layout.over_runs(self._draw_once)
         self._act = jax.jit(self._act_once)
@@ -214,13 +216,12 @@ class HostProgram:
     ) -> tuple[RunState, dict[str, Array]]:
         state, method, rates, batch, last, finished, order_bits = run
         devices = self._layout.of_a_run
-        config = self.problem.config
         (judged,) = split(
-            sharing(config, devices),
+            devices,
             lambda part, last, places: (judge(method, state, part, last, places, iteration),),
             in_dims=(1, 0, 0),
             out_dims=(1,),
-        )(batch, last, jnp.asarray(places(config.environments)))
+        )(batch, last, jnp.asarray(places(self.problem.config.environments)))
         return learn(
             self.problem,
             method,

@@ -19,7 +19,7 @@ from gtr.learner import tracking
 from gtr.learner.advantages import generalised_advantages, update_scale
 from gtr.learner.anchors import Policy, places, take_snapshot
 from gtr.learner.appraisal import Judged, judge
-from gtr.learner.config import LearnerConfig, Rates
+from gtr.learner.config import Rates
 from gtr.learner.faults import look_for_faults
 from gtr.learner.normalisation import Moments
 from gtr.learner.parallel import split
@@ -41,13 +41,14 @@ def iterate(
 ) -> tuple[RunState, dict[str, Float[Array, ""]]]:
     """One iteration: a batch collected, the networks updated, everything measured.
 
-    The devices along the mesh axis `devices`, two if any, share the work (`parallel`).
+    The devices along the mesh axis `devices` share the work (`parallel`, `data_parallel`).
 
     Returns:
         The next state, and the numbers of this iteration's row in metrics.csv with `faults`, a
         bit for each entry of `WATCHED` that was not finite, `fault_step` and `fault_copy`.
     """
-    config, environment, distribution = problem.config, problem.environment, problem.distribution
+    environment, distribution = problem.environment, problem.distribution
+    copies = problem.config.environments
     assert not isinstance(environment, HostEnvironment)
     world = problem.world(keys.schedule, iteration // problem.phase_iterations)
     begins = iteration % problem.phase_iterations == 0
@@ -62,9 +63,9 @@ def iterate(
         return episodes, batch, judged, finished
 
     episodes, batch, judged, finished = split(
-        sharing(config, devices), collect_and_judge, in_dims=(0, 0, 1, 1, 1), out_dims=(0, 1, 1, 0)
+        devices, collect_and_judge, in_dims=(0, 0, 1, 1, 1), out_dims=(0, 1, 1, 0)
     )(
-        jnp.asarray(places(config.environments)),
+        jnp.asarray(places(copies)),
         state.episodes,
         random.uniform,
         random.reset_keys,
@@ -213,11 +214,6 @@ def learn(
         episodes=state.episodes,
         track=track,
     ), measures
-
-
-def sharing(config: LearnerConfig, devices: str | None) -> str | None:
-    """The mesh axis along which devices share the copies of the environment, if they can."""
-    return devices if config.environments % 2 == 0 else None
 
 
 def _scaled_rewards(

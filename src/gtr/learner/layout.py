@@ -2,8 +2,8 @@
 
 On an accelerator the runs of a device are vectorised. On a CPU they follow one another, each small
 enough to stay in its core's cache, and every core is a device of its own: faster than vectorising
-(benchmarks/profile), and a run's numbers do not depend on its company. Where there are two cores or
-more for each run, two share it (`parallel`).
+(benchmarks/profile), and a run's numbers do not depend on its company. Where there are two devices
+or more for each run, they share it (`data_parallel`).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +15,9 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
+
+from gtr.learner.config import LearnerConfig
+from gtr.learner.data_parallel import devices_of_a_run
 
 _CPU_OPTIONS = {
     # Devices that share a run wait for each other. XLA ends the process after 40 s of it, which a
@@ -28,18 +31,30 @@ class Layout:
 
     Args:
         runs: how many.
+        config: of the learner, whose sizes say among how many devices a run can be divided.
         devices: where to compute; all that JAX sees, if not given.
+        devices_per_run: how many share a run; chosen, if not given.
 
     Attributes:
         of_a_run: the mesh axis along which devices share a run; None where each has one.
+
+    Raises:
+        GTRError: a run cannot be shared by so many devices.
     """
 
-    def __init__(self, runs: int, devices: Sequence[Any] | None = None) -> None:
+    def __init__(
+        self,
+        runs: int,
+        config: LearnerConfig,
+        devices: Sequence[Any] | None = None,
+        devices_per_run: int | None = None,
+    ) -> None:
         self._runs = runs
         available = np.array(jax.devices() if devices is None else devices)
         self._serial = available[0].platform == "cpu"
-        for_a_run = 2 if self._serial and len(available) >= 2 * runs else 1
-        mesh = available[: runs * for_a_run].reshape(-1, for_a_run)
+        for_a_run = devices_of_a_run(config, runs, list(available), devices_per_run)
+        at_once = min(runs, len(available) // for_a_run)
+        mesh = available[: at_once * for_a_run].reshape(at_once, for_a_run)
         self.of_a_run = "devices" if for_a_run > 1 else None
         self._surplus = -runs % len(mesh)
         self._sharding = NamedSharding(Mesh(mesh, ("runs", "devices")), P("runs"))
@@ -68,11 +83,9 @@ class Layout:
             def one(run: Any) -> Any:
                 return function(run, *shared)
 
-            if not self._serial:
-                return jax.vmap(one)(runs)
-            if len(jax.tree.leaves(runs)[0]) > 1:
-                return lax.map(one, runs)
-            return jax.tree.map(lambda x: x[None], one(jax.tree.map(lambda x: x[0], runs)))
+            if len(jax.tree.leaves(runs)[0]) == 1:
+                return jax.tree.map(lambda x: x[None], one(jax.tree.map(lambda x: x[0], runs)))
+            return lax.map(one, runs) if self._serial else jax.vmap(one)(runs)
 
         def all_devices(runs: Any, *shared: Array) -> Any:
             return jax.shard_map(

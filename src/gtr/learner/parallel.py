@@ -1,4 +1,4 @@
-"""One run on several devices, as a CPU's cores when there are fewer runs than cores.
+"""One run on several devices, where there are more of them than runs.
 
 The devices lie along a mesh axis and all hold the run's state. What is written here splits a piece
 of work between them and gives every one the whole result, so nothing else has to know of it. An
@@ -53,8 +53,10 @@ def split(
 ) -> Callable[..., tuple]:
     """A function that treats the entries of some dimension alike, each device doing a part.
 
+    Where the entries do not divide among the devices, every device does all of them.
+
     Args:
-        axis: the devices; their number divides the size of the dimension.
+        axis: the devices.
         function: of as many pytrees as `in_dims` has entries, to as many as `out_dims` has.
         in_dims: which dimension of each argument's arrays is split.
         out_dims: along which dimension the parts of each result are joined.
@@ -62,24 +64,33 @@ def split(
     if axis is None:
         return function
 
-    def mine(x: Array, dim: int) -> Array:
-        size = x.shape[dim] // lax.axis_size(axis)
-        return lax.dynamic_slice_in_dim(x, lax.axis_index(axis) * size, size, dim)
-
     def joined(x: Array, dim: int) -> Array:
         return jnp.moveaxis(x, 0, dim).reshape(*x.shape[1 : dim + 1], -1, *x.shape[dim + 2 :])
 
     def on_parts(*arguments: Any) -> tuple:
-        parts = [
-            jax.tree.map(lambda x, dim=dim: mine(x, dim), argument)
-            for argument, dim in zip(arguments, in_dims, strict=True)
-        ]
+        given = list(zip(arguments, in_dims, strict=True))
+        sizes = [x.shape[dim] for argument, dim in given for x in jax.tree.leaves(argument)]
+        if any(size % lax.axis_size(axis) for size in sizes):
+            return function(*arguments)
+        parts = [share(axis, argument, dim) for argument, dim in given]
         return tuple(
             jax.tree.map(lambda x, dim=dim: joined(x, dim), result)
             for result, dim in zip(_gathered(axis, function(*parts)), out_dims, strict=True)
         )
 
     return on_parts
+
+
+def share(axis: str | None, tree: Any, dim: int) -> Any:
+    """This device's part of the entries of a dimension, which divide among the devices."""
+    if axis is None:
+        return tree
+
+    def mine(x: Array) -> Array:
+        size = x.shape[dim] // lax.axis_size(axis)
+        return lax.dynamic_slice_in_dim(x, lax.axis_index(axis) * size, size, dim)
+
+    return jax.tree.map(mine, tree)
 
 
 def _gathered(axis: str, tree: Any) -> Any:

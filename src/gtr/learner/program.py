@@ -37,6 +37,7 @@ class Program:
         rates: likewise.
         seeds: (runs,).
         devices: where to compute; all that JAX sees, if not given.
+        devices_per_run: how many of them share a run; chosen, if not given.
     """
 
     def __init__(
@@ -46,12 +47,13 @@ class Program:
         rates: Rates,
         seeds: np.ndarray,
         devices: Sequence[Any] | None = None,
+        devices_per_run: int | None = None,
     ) -> None:
         self.problem = problem
         self.runs = len(seeds)
         self._seeds = seeds
         self._given = (method, rates)
-        self._layout = Layout(self.runs, devices)
+        self._layout = Layout(self.runs, problem.config, devices, devices_per_run)
         self._inputs = self.place(self._given)
         self._advance = self._layout.over_runs(self._chunk)
 

@@ -78,6 +78,7 @@ def train(
     directory: Path | str | None = None,
     config: LearnerConfig | None = None,
     fresh_each_phase: bool = False,
+    devices_per_run: int | None = None,
     tensorboard: bool = False,
     progress: Progress | None = None,
 ) -> Run:
@@ -93,6 +94,7 @@ def train(
         directory: where to keep the run; None keeps nothing.
         config: learner configuration; the suite's where None.
         fresh_each_phase: begin anew at every change: the reset oracle.
+        devices_per_run: how many devices share a run; None leaves it to us (docs/scale.md).
         tensorboard: also write event files into the directory.
         progress: told after every chunk how far the run is.
 
@@ -111,6 +113,7 @@ def train(
         seeds=seeds,
         directory=directory,
         fresh_each_phase=fresh_each_phase,
+        devices_per_run=devices_per_run,
         tensorboard=tensorboard,
         progress=progress,
     )
@@ -124,6 +127,7 @@ def sweep(
     directory: Path | str | None = None,
     iterations: int | None = None,
     fresh_each_phase: bool = False,
+    devices_per_run: int | None = None,
     tensorboard: bool = False,
     progress: Progress | None = None,
 ) -> Run:
@@ -151,6 +155,7 @@ def sweep(
         _stack([setting.method for setting in settings for _ in seeds]),
         _stack([rates(setting.config) for setting in settings for _ in seeds]),
         labels["seed"].to_numpy(),
+        devices_per_run=devices_per_run,
     )
     if len(settings) == 1:
         labels = labels.drop(columns="setting")

@@ -13,7 +13,8 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from gtr.learner.anchors import Kept, average_in
 from gtr.learner.config import LearnerConfig, Rates
-from gtr.learner.parallel import side_by_side
+from gtr.learner.data_parallel import averaged, divides_minibatches
+from gtr.learner.parallel import share, side_by_side
 from gtr.learner.regularisers import Churn, Memory, Origin, Term, c_chain, l2_init, remember
 from gtr.networks.agent import Actor, Critic
 from gtr.networks.distributions import Distribution, masked
@@ -142,15 +143,20 @@ def update(
     """All gradient steps of an iteration, and what they saw.
 
     Actor and critic share nothing here, so where `devices`, a mesh axis, has two, each learns on
-    one of them. Losses and gradient norms are means over the steps, the losses without a
-    regulariser's term; the diagnostics are those of the updated policy on the last minibatch.
+    one of them; more take their share of each minibatch, and average their gradients. Losses and
+    gradient norms are means over the steps, the losses without a regulariser's term; the
+    diagnostics are those of the updated policy on the last minibatch.
     """
     steps = config.epochs * config.minibatches
     order = shuffles(bits).reshape(steps, bits.shape[1] // config.minibatches)
-    descend = partial(_descend, optimiser(rates), rates.learning_rate)
+    divided = devices if divides_minibatches(devices) else None
+    descend = partial(_descend, optimiser(rates), rates.learning_rate, divided)
     anchor = objective.method.anchor
     average = partial(average_in, anchor) if isinstance(anchor, Average) else None
     memory = trained.memory
+
+    def own(minibatches: Any) -> Any:
+        return share(divided, minibatches, 1)
 
     def seen(rows: Array) -> Array:
         x = observation[rows]
@@ -176,7 +182,7 @@ def update(
                 epochs = order.reshape(config.epochs, config.minibatches, order.shape[1])
                 following = jnp.roll(epochs, -1, 1).reshape(order.shape)
                 return c_chain(
-                    memory, rates.regularisation, objective.distribution, parameters, following
+                    memory, rates.regularisation, objective.distribution, parameters, own(following)
                 )
             case None:
                 return None
@@ -196,7 +202,7 @@ def update(
     def learn_actor() -> Descended:
         return descend(
             lambda actor, rows, minibatch: objective.policy_loss(actor, seen(rows), minibatch),
-            (order, minibatch(order)),
+            own((order, minibatch(order))),
             trained.actor,
             trained.actor_optimiser,
             actor_term(),
@@ -207,13 +213,14 @@ def update(
     def learn_critic() -> Descended:
         return descend(
             lambda critic, rows, target: value_loss(critic, seen(rows), target),
-            (order, samples.target[order]),
+            own((order, samples.target[order])),
             trained.critic,
             trained.critic_optimiser,
             critic_term(),
         )
 
-    actor, critic = side_by_side(devices, learn_actor, learn_critic)
+    beside = None if divided else devices
+    actor, critic = side_by_side(beside, learn_actor, learn_critic)
     kept = actor.kept if average else trained.kept
 
     measures = {
@@ -253,6 +260,7 @@ def update(
 def _descend(
     tx: optax.GradientTransformation,
     learning_rate: Array | float,
+    devices: str | None,
     loss: Callable[..., Float[Array, ""]],
     minibatches: tuple,
     network: Any,
@@ -261,17 +269,22 @@ def _descend(
     kept: Kept | None = None,
     average: Callable[[Kept, Any], Kept] | None = None,
 ) -> Descended:
-    """One gradient step for each minibatch; `loss` is of a network and a minibatch."""
+    """One gradient step for each minibatch; `loss` is of a network and a minibatch.
+
+    Where `devices` is a mesh axis, each device is given its share of every minibatch.
+    """
     restore = ravel_pytree(network)[1]
 
     def step(carry: tuple, given: tuple) -> tuple[tuple, Float[Array, " n"]]:
         weights, state, kept, previous = carry
         minibatch, rows = given
         value, gradient = jax.value_and_grad(loss)(restore(weights), *minibatch)
-        gradient = flat(gradient)
+        value, gradient = averaged(devices, (value, flat(gradient)))
         added = []
         if term is not None:
-            value_added, slope = jax.value_and_grad(term.value)(weights, previous, rows)
+            value_added, slope = averaged(
+                devices, jax.value_and_grad(term.value)(weights, previous, rows)
+            )
             gradient = gradient + term.coefficient * slope
             added = [value_added]
         if previous is not None:

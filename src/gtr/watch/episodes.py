@@ -13,7 +13,8 @@ from gtr.environments.protocol import Step, World
 from gtr.environments.simulators import Simulated
 from gtr.errors import GTRError
 from gtr.learner.anchors import Policy
-from gtr.learner.state import Problem, key_words, keys_of
+from gtr.learner.randomness import key_words, keys_of
+from gtr.learner.state import Problem
 from gtr.networks.distributions import masked
 
 
