@@ -17,11 +17,13 @@ from gtr.errors import GTRError
 from gtr.learner.anchors import Policy
 from gtr.learner.config import Rates
 from gtr.learner.host_rollout import Acted, Collector
-from gtr.learner.iteration import learn, randomness, sharing, values_of
+from gtr.learner.iteration import Remembered, learn, randomness, sharing
 from gtr.learner.layout import Layout
 from gtr.learner.parallel import split
 from gtr.learner.rollout import Batch, Finished
 from gtr.learner.state import Problem, RunState, begin_all, key_words, keys_of
+from gtr.learner.values import values_of
+from gtr.networks.cores import Memory, forget
 from gtr.objective import Method
 
 
@@ -70,6 +72,9 @@ class HostProgram:
     def place(self, state: RunState) -> RunState:
         """Host arrays as `advance` takes them; the episodes stay on the host."""
         self._to_restore = state.episodes.state
+        if not self._environment.saved_bytes:
+            # The episodes cannot go on, so nothing is to be remembered of them.
+            state = replace(state, memories=jax.tree.map(np.zeros_like, state.memories))
         return self._apart(state, self._layout.place)
 
     def fetch(self, state: RunState) -> RunState:
@@ -116,13 +121,17 @@ class HostProgram:
             for run, collector in enumerate(collectors):
                 with self._named(run, iteration, step):
                     collector.finish(step)
-        collected = [collector.collected() for collector in collectors]
-        episodes, batch, finished = jax.tree.map(lambda *leaves: np.stack(leaves), *collected)
+        collected = [(collector.remembered, *collector.collected()) for collector in collectors]
+        actors, episodes, batch, finished = jax.tree.map(
+            lambda *leaves: np.stack(leaves), *collected
+        )
         learnt, measures = self._learn(
             (
                 replace(state, episodes=None),
                 *self._inputs,
-                *self._layout.place((batch, episodes.observation, finished)),
+                *self._layout.place(
+                    (batch, episodes.observation, finished, (actors, episodes.memory))
+                ),
                 order_bits,
             ),
             iteration,
@@ -196,25 +205,28 @@ class HostProgram:
         """`state` moved, but for its episodes."""
         return replace(move(replace(state, episodes=None)), episodes=state.episodes)
 
-    def _act_once(self, policy: Policy, observation: Array, uniform: Array) -> Acted:
+    def _act_once(
+        self, policy: Policy, memory: Memory, observation: Array, uniform: Array
+    ) -> Acted:
         distribution = self.problem.distribution
-        parameters = policy(observation)
+        memory, parameters = policy.step(memory, observation)
         action = distribution.sample(parameters, distribution.noise(uniform))
-        return Acted(action, distribution.to_environment(action), parameters)
+        return Acted(action, distribution.to_environment(action), parameters, memory)
 
     def _learn_once(
         self,
-        run: tuple[RunState, Method, Rates, Batch, Array, Finished, Array],
+        run: tuple[RunState, Method, Rates, Batch, Array, Finished, tuple[Memory, Memory], Array],
         iteration: Int[Array, ""],
     ) -> tuple[RunState, dict[str, Array]]:
-        state, method, rates, batch, last, finished, order_bits = run
+        state, method, rates, batch, last, finished, actors, order_bits = run
         devices = self._layout.of_a_run
-        values = split(
+        critics = forget(state.memories.critic, iteration % self.problem.phase_iterations == 0)
+        values, critics_after = split(
             sharing(self.problem.config, devices),
-            lambda part, last: values_of(state, part, last),
-            in_dims=(1, 0),
-            out_dims=(1, 1),
-        )(batch, last)
+            lambda memory, part, last: values_of(state, memory, part, last),
+            in_dims=(0, 1, 0),
+            out_dims=(1, 0),
+        )(critics, batch, last)
         return learn(
             self.problem,
             method,
@@ -222,6 +234,7 @@ class HostProgram:
             state,
             batch,
             values,
+            Remembered(actors[0], critics, actors[1], critics_after),
             finished,
             order_bits,
             iteration,

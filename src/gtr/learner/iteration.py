@@ -7,7 +7,7 @@ Nothing here is kept between iterations but the state, and all randomness comes 
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,10 +23,22 @@ from gtr.learner.config import LearnerConfig, Rates
 from gtr.learner.faults import look_for_faults
 from gtr.learner.normalisation import Moments
 from gtr.learner.parallel import split
-from gtr.learner.rollout import Batch, Finished, collect
-from gtr.learner.state import Keys, Problem, RunState
-from gtr.learner.update import Objective, Samples, update
+from gtr.learner.recurrent_anchors import consult_with_memory, forget_in_each, take_memory
+from gtr.learner.rollout import Batch, Finished, collect, endings, starts_of
+from gtr.learner.state import Keys, Memories, Problem, RunState
+from gtr.learner.update import Objective, Recall, Samples, update
+from gtr.learner.values import values_of
+from gtr.networks.cores import Memory, forget
 from gtr.objective import Method, adapt, batch_stiffness
+
+
+class Remembered(NamedTuple):
+    """What actor and critic remembered before and after a batch, (e, ...); None if nothing."""
+
+    actor: Memory
+    critic: Memory
+    actor_after: Memory
+    critic_after: Memory
 
 
 def iterate(
@@ -52,16 +64,26 @@ def iterate(
     begins = iteration % problem.phase_iterations == 0
     uniform, order_bits = randomness(keys.agent, problem)
     policy = Policy(state.trained.actor, state.moments)
+    actors, critics = forget((state.episodes.memory, state.memories.critic), begins)
 
-    def collect_and_value(*given: Any) -> tuple:
+    def collect_and_value(memory: Memory, *given: Any) -> tuple:
         episodes, batch, finished = collect(
-            environment, distribution, policy, begins, world, *given
+            environment, distribution, policy.step, begins, world, *given
         )
-        return episodes, batch, values_of(state, batch, episodes.observation), finished
+        values, memory = values_of(state, memory, batch, episodes.observation)
+        return memory, episodes, batch, values, finished
 
-    episodes, batch, values, finished = split(
-        sharing(config, devices), collect_and_value, in_dims=(0, 1, 1, 1), out_dims=(0, 1, 1, 0)
-    )(state.episodes, uniform, *_environment_keys(keys.environment, uniform.shape[:2]))
+    critics_after, episodes, batch, values, finished = split(
+        sharing(config, devices),
+        collect_and_value,
+        in_dims=(0, 0, 1, 1, 1),
+        out_dims=(0, 0, 1, 1, 0),
+    )(
+        critics,
+        state.episodes,
+        uniform,
+        *_environment_keys(keys.environment, uniform.shape[:2]),
+    )
     return learn(
         problem,
         method,
@@ -69,6 +91,7 @@ def iterate(
         replace(state, episodes=episodes),
         batch,
         values,
+        Remembered(actors, critics, episodes.memory, critics_after),
         finished,
         order_bits,
         iteration,
@@ -83,6 +106,7 @@ def learn(
     state: RunState,
     batch: Batch,
     values_with_successors: tuple[Float[Array, "t e"], Float[Array, "t e"]],
+    remembered: Remembered,
     finished: Finished,
     order_bits: UInt32[Array, "epochs rows"],
     iteration: Int[Array, ""],
@@ -98,25 +122,45 @@ def learn(
     begins = iteration % problem.phase_iterations == 0
     policy = Policy(state.trained.actor, state.moments)
     observations = _rows(batch.observation)
+    starts = starts_of(batch) if problem.recurrent else None
     track = lax.cond(
         begins,
-        lambda: tracking.begin(policy, observations),
+        lambda: (
+            tracking.begin(policy, observations)
+            if starts is None
+            else tracking.begin_reading(policy, batch.observation, starts)
+        ),
         lambda: state.track,
     )
 
     # anchors
     action, parameters = _rows(batch.action), _rows(batch.parameters)
     mask = None if batch.mask is None else _rows(batch.mask)
-    opinion = consult(
-        method.anchor,
-        state.trained.kept,
-        behaviour=parameters,
-        moments=state.moments,
-        observation=observations,
-        mask=mask,
-        iteration=iteration,
-        devices=sharing(config, devices),
-    )
+    if starts is None:
+        kept_memory = None
+        opinion = consult(
+            method.anchor,
+            state.trained.kept,
+            behaviour=parameters,
+            moments=state.moments,
+            observation=observations,
+            mask=mask,
+            iteration=iteration,
+            devices=sharing(config, devices),
+        )
+    else:
+        opinion, kept_memory = consult_with_memory(
+            method.anchor,
+            state.trained.kept,
+            forget_in_each(state.memories.kept, begins),
+            behaviour=parameters,
+            moments=state.moments,
+            observation=batch.observation,
+            begins=starts,
+            mask=mask,
+            devices=sharing(config, devices),
+        )
+        kept_memory = forget_in_each(kept_memory, endings(batch)[-1])
 
     # advantages
     reward, reward_moments, discounted = _scaled_rewards(state, batch, rates.discount)
@@ -157,6 +201,7 @@ def learn(
         target=targets.reshape(-1),
     )
     kept = take_snapshot(method.anchor, state.trained.kept, policy, iteration)
+    kept_memory = take_memory(method.anchor, kept_memory, remembered.actor_after, iteration)
 
     # update
     seen = observations if state.moments is None else state.moments.normalise(observations)
@@ -165,6 +210,7 @@ def learn(
         seen,
         samples,
         order_bits,
+        recall=None if starts is None else Recall(starts, remembered.actor, remembered.critic),
         objective=Objective(method, anchor_weights, stiffness, distribution, rates.entropy),
         config=config,
         rates=rates,
@@ -218,6 +264,7 @@ def learn(
         advantage_square=advantage_square,
         stiffness=coefficient,
         episodes=state.episodes,
+        memories=Memories(remembered.critic_after, kept_memory),
         track=track,
     ), measures
 
@@ -232,14 +279,17 @@ def randomness(
 ) -> tuple[Float[Array, "t e r"], UInt32[Array, "epochs rows"]]:
     """Uniform numbers in (0, 1) for the actions, and bits to shuffle by: one draw for all.
 
+    Shuffled are the rows of the batch; for networks with a memory, copies of the environment.
+
     Each draw of its own is half a second of compilation on a CPU.
     """
     config = problem.config
     shape = (config.rollout_length, config.environments, problem.distribution.randomness)
-    bits = jax.random.bits(key, (math.prod(shape) + config.epochs * problem.batch,))
+    shuffled = config.environments if problem.recurrent else problem.batch
+    bits = jax.random.bits(key, (math.prod(shape) + config.epochs * shuffled,))
     bits, order = bits[: math.prod(shape)], bits[math.prod(shape) :]
     uniform = ((bits >> 9).astype(jnp.float32) + 0.5) * 2.0**-23
-    return uniform.reshape(shape), order.reshape(config.epochs, problem.batch)
+    return uniform.reshape(shape), order.reshape(config.epochs, shuffled)
 
 
 def _environment_keys(key: PRNGKeyArray, shape: tuple[int, ...]) -> tuple[PRNGKeyArray, ...]:
@@ -259,7 +309,7 @@ def _scaled_rewards(
     """Rewards over the running standard deviation of the discounted return, if so configured."""
     if state.reward_moments is None:
         return batch.reward, None, state.discounted
-    done = batch.terminated | batch.truncated
+    done = endings(batch)
 
     def add(total: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
         reward, ends = step
@@ -269,26 +319,3 @@ def _scaled_rewards(
     discounted, totals = lax.scan(add, state.discounted, (batch.reward, done))
     moments = state.reward_moments.update(totals.reshape(-1))
     return batch.reward / jnp.sqrt(moments.variance + 1e-8), moments, discounted
-
-
-def values_of(state: RunState, batch: Batch, last: Array) -> tuple[Array, Array]:
-    """Values of the batch's observations and of their successors, each (t, e).
-
-    A successor's value is the next observation's, but at a truncation the next observation is of
-    another episode. Those are rare, so the critic looks at successors only if there are any.
-    """
-
-    def value(observation: Array) -> Array:
-        if state.moments is not None:
-            observation = state.moments.normalise(observation)
-        return state.trained.critic(observation)
-
-    shape = batch.reward.shape
-    values = value(_rows(batch.observation)).reshape(shape)
-    following = jnp.concatenate([values[1:], value(last)[None]])
-    at_truncation = lax.cond(
-        jnp.any(batch.truncated),
-        lambda: value(_rows(batch.successor)).reshape(shape),
-        lambda: jnp.zeros(shape),
-    )
-    return values, jnp.where(batch.truncated, at_truncation, following)
