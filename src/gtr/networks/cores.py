@@ -125,7 +125,7 @@ class LSTMCore(eqx.Module):
     def __init__(self, rng: np.random.Generator, inputs: int, width: int) -> None:
         self.input = _blocks(rng, inputs, width, 4)
         self.recurrent = _blocks(rng, width, width, 4)
-        bias: Any = np.repeat(np.float32([0, 1, 0, 0]), width)
+        bias: Any = np.repeat(np.array([0, 1, 0, 0], np.float32), width)
         self.bias = bias
 
     def memory(self, copies: int) -> Cell:

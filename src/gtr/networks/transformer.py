@@ -39,7 +39,7 @@ class Gate(eqx.Module):
 
     def __init__(self, rng: np.random.Generator, width: int) -> None:
         of_y = Dense(rng, width, 3 * width, scale=1.0)
-        bias: Any = np.repeat(np.float32([0, -_GATE_BIAS, 0]), width)
+        bias: Any = np.repeat(np.array([0, -_GATE_BIAS, 0], np.float32), width)
         self.of_y = eqx.tree_at(lambda one: one.bias, of_y, bias)
         self.of_x = orthogonal(rng, width, 2 * width, 1.0)
         self.of_reset = orthogonal(rng, width, width, 1.0)
@@ -177,7 +177,7 @@ class TransformerCore(eqx.Module):
         of = jnp.concatenate([jnp.where(remembered, 0, -1), episode], 1)
         reach = np.arange(window + steps) - np.arange(steps)[:, None]
         near = (reach >= 0) & (reach <= window)
-        visible = near & (of[:, None] == episode[:, :, None])
+        visible = jnp.asarray(near) & (of[:, None] == episode[:, :, None])
         last = of[:, steps:] == episode[:, -1:]
         kept = []
         for number, layer in enumerate(self.layers):
