@@ -6,8 +6,6 @@ batch to batch, and reads every batch whole: K anchors cost K - 1 passes of the 
 policies without a memory share one (`anchors.consult`).
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,6 +107,6 @@ def take_memory(anchor: Anchor | None, kept: Memory, own: Memory, iteration: Arr
     )
 
 
-def forget_in_each(memory: Memory, which: Bool[Array, "..."]) -> Any:
-    """The kept policies' memories of some copies set to zero."""
-    return jax.vmap(lambda one: forget(one, which))(memory)
+def forget_in_each(memory: Memory, which: Bool[Array, "..."]) -> Memory:
+    """The kept policies' memories of some copies set to zero; None where none is kept."""
+    return None if memory is None else jax.vmap(lambda one: forget(one, which))(memory)

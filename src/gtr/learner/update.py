@@ -156,7 +156,7 @@ def update(
     samples: Samples,
     bits: UInt32[Array, "epochs rows"],
     *,
-    recall: Recall | None,
+    recall: Recall | None = None,
     objective: Objective,
     config: LearnerConfig,
     rates: Rates,
