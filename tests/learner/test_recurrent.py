@@ -31,6 +31,7 @@ from gtr.networks.agent import build_agent
 from gtr.networks.architectures import GRU, LSTM, MLP, Transformer
 from gtr.networks.cores import forget
 from gtr.networks.distributions import Categorical
+from gtr.networks.network import Segment
 from gtr.objective import Average, Initial, Method, Recent, Stale
 from tests.host_probes import HostClock
 from tests.learner.problems import (
@@ -378,7 +379,7 @@ def test_outside_jax_a_run_with_a_memory_goes_on(saves, tmp_path, monkeypatch, c
     monkeypatch.setattr(gtr.learner.run, "_CHUNK_SECONDS", 0.0)
     monkeypatch.setattr(gtr.learner.store, "_CHECKPOINT_SHARE", np.inf)
     still = recurrent(learning_rate=0.0)
-    suite = small_suite(HostClock(limit=5, saves=saves), still, phase_iterations=5)
+    suite = small_suite(HostClock(limit=7, saves=saves), still, phase_iterations=5)
 
     def stop(status):
         if status.done == 3 * 32:
@@ -395,3 +396,13 @@ def test_outside_jax_a_run_with_a_memory_goes_on(saves, tmp_path, monkeypatch, c
         assert "begin anew" in capsys.readouterr().out
         np.testing.assert_allclose(again.metrics["anchor_spread"], 0, atol=1e-4)
         np.testing.assert_allclose(again.metrics["ratio_max"], 1, atol=1e-4)
+    # The second phase ends 40 steps after it began, and the fifth step of an episode.
+    state = jax.tree.map(lambda x: jnp.asarray(x[0]), again.state)
+    times = np.broadcast_to(np.arange(5)[:, None, None] / 7, (5, 4, 1)).astype(np.float32)
+    for network, memories in (
+        (state.trained.critic.network, [state.memories.critic]),
+        (state.trained.actor.network, [state.episodes.memory, *state.memories.kept]),
+    ):
+        expected, _ = network.read(Segment(times, np.zeros((5, 4), bool), network.memory(4)))
+        for memory in memories:
+            np.testing.assert_allclose(memory, expected, rtol=1e-4, atol=1e-5)

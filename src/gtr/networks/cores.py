@@ -36,7 +36,7 @@ class Core(Protocol):
         ...
 
 
-def forget(memory: Memory, which: Bool[Array, "..."]) -> Memory:
+def forget(memory: Memory, which: Bool[Array, "..."] | Bool[np.ndarray, "..."]) -> Memory:
     """The memory with some copies' set to zero: `which` is (e,), or () for all or none.
 
     Arrays of NumPy stay so.
