@@ -45,7 +45,7 @@ def program(name, seeds):
         ("gtr", 3, "none", "mlp"),
         ("ppo", 4, "none", "mlp"),
         ("ppo", 1, "c-chain", "mlp"),
-        ("gtr", 1, "none", "gru"),
+        pytest.param("gtr", 1, "none", "gru", marks=pytest.mark.slow),
     ],
 )
 def test_results_do_not_depend_on_the_number_of_devices(name, seeds, regulariser, network):

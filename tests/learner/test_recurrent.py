@@ -52,6 +52,12 @@ SMALL = {
 }
 
 
+def but_first_slow(names):
+    """One of each is quick enough for every day."""
+    first, *others = names
+    return [first, *(pytest.param(name, marks=pytest.mark.slow) for name in others)]
+
+
 def recurrent(name="gru", **changed):
     return replace(TINY, network=SMALL[name], **changed)
 
@@ -64,7 +70,7 @@ STANDING_STILL = {
 }
 
 
-@pytest.mark.parametrize("name", STANDING_STILL)
+@pytest.mark.parametrize("name", but_first_slow(STANDING_STILL))
 def test_what_is_learnt_from_is_the_policy_that_acted(name):
     """Without a step the policy read anew is the one that acted, and so is every earlier one."""
     environment, how = STANDING_STILL[name]
@@ -97,7 +103,7 @@ SOLVERS = {
 }
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", but_first_slow(SOLVERS))
 def test_what_was_shown_once_is_acted_on_later_by_those_with_a_memory_alone(name):
     network, solves = SOLVERS[name]
     environment = Cue()
@@ -364,6 +370,7 @@ def test_an_update_is_plain_adam_on_whole_copies(regulariser):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_outside_jax_a_run_with_a_memory_is_the_one_inside():
     config = recurrent()
     inside = train(small_suite(Clock(limit=5), config, phase_iterations=8), method("gtr")).metrics
@@ -373,7 +380,7 @@ def test_outside_jax_a_run_with_a_memory_is_the_one_inside():
     pd.testing.assert_frame_equal(inside, outside.metrics, rtol=1e-2, atol=1e-3)
 
 
-@pytest.mark.parametrize("saves", [True, False])
+@pytest.mark.parametrize("saves", but_first_slow([True, False]))
 def test_outside_jax_a_run_with_a_memory_goes_on(saves, tmp_path, monkeypatch, capsys):
     """To the bit where simulators can be saved; else nothing is remembered of what was dropped."""
     monkeypatch.setattr(gtr.learner.run, "_CHUNK_SECONDS", 0.0)
