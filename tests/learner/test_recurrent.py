@@ -91,23 +91,24 @@ CUE = LearnerConfig(
     rollout_length=16,
     epochs=4,
     minibatches=2,
-    learning_rate=1e-2,
     discount=0.95,
     entropy=0.003,
 )
 SOLVERS = {
-    "gru": (GRU(16, MLP((16,))), True),
-    "lstm": (LSTM(16, MLP((16,))), True),
-    "transformer": (Transformer(16, 1, 2, 4, MLP((16,))), True),
-    "mlp": (MLP((16, 16)), False),
+    "gru": (GRU(16, MLP((16,))), 1e-2, True),
+    "lstm": (LSTM(16, MLP((16,))), 1e-2, True),
+    # with the step size of the others it finds the cue as fast, and loses it again
+    "transformer": (Transformer(16, 1, 2, 4, MLP((16,))), 1e-3, True),
+    "mlp": (MLP((16, 16)), 1e-2, False),
 }
 
 
 @pytest.mark.parametrize("name", but_first_slow(SOLVERS))
 def test_what_was_shown_once_is_acted_on_later_by_those_with_a_memory_alone(name):
-    network, solves = SOLVERS[name]
+    network, learning_rate, solves = SOLVERS[name]
     environment = Cue()
-    suite = small_suite(environment, replace(CUE, network=network), phases=1, phase_iterations=60)
+    config = replace(CUE, network=network, learning_rate=learning_rate)
+    suite = small_suite(environment, config, phases=1, phase_iterations=60)
     late = train(suite, method("ppo")).metrics["return"][-12:].mean()
     # 12 batches of 64 episodes: of a coin the mean is within .1 of a half
     assert late > 0.9 if solves else abs(late - environment.chance) < 0.1
