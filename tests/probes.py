@@ -153,3 +153,37 @@ class RandomEnd(_Probe):
         del action, world
         ends = jax.random.bernoulli(key, self.probability)
         return _step(state + jnp.int32(1), [0.0], 1.0, ends, False)
+
+
+@dataclass(frozen=True)
+class Cue(_Probe):
+    """A cue is shown at the first step alone; the action of the last step is to match it.
+
+    Observations are (the cue, -1 or 1, or 0 when it is not shown; whether this is the last step).
+    An action that matches at the last step, `delay` steps after the cue, pays 1, another nothing.
+    A policy without a memory cannot do better than `chance`. Discrete actions stand for -1 and 1;
+    of a continuous one the sign counts.
+    """
+
+    delay: int = 3
+    continuous: bool = False
+    observation_shape: tuple[int, ...] = (2,)
+    chance: float = 0.5
+
+    @property
+    def action_space(self) -> Discrete | Box:
+        return Box((1,), -1.0, 1.0) if self.continuous else Discrete(2)
+
+    def reset(self, key: jax.Array, world: Any) -> tuple[Any, jax.Array]:
+        del world
+        cue = jnp.where(jax.random.bernoulli(key), 1.0, -1.0).astype(jnp.float32)
+        return (jnp.int32(0), cue), jnp.stack([cue, jnp.float32(0)])
+
+    def step(self, key: jax.Array, state: Any, action: Any, world: Any) -> Step:
+        del key, world
+        time, cue = state
+        said = action[0] if self.continuous else 2 * action - 1
+        over = time == self.delay
+        time = time + jnp.int32(1)
+        last = time == self.delay
+        return _step((time, cue), [0.0, last], over & (said * cue > 0), over, False)

@@ -11,14 +11,16 @@ from tests.learner.problems import problem_of, small_suite
 
 PROGRAM = """
 import sys
+from dataclasses import replace
 import gtr, jax
 from gtr.learner.config import configure
 from gtr.learner.run import train
 from gtr.methods import method
-from tests.learner.devices import python_on_devices
+from gtr.networks.architectures import GRU, MLP
 from tests.learner.problems import TINY, digest, small_suite
 cure = {} if sys.argv[3] == "none" else {"regulariser": sys.argv[3], "regularisation": 1e2}
-config = configure(TINY, **cure)
+networks = {"mlp": MLP((8,)), "gru": GRU(8, MLP((8,)))}
+config = replace(configure(TINY, **cure), network=networks[sys.argv[4]])
 run = train(small_suite(config=config), method(sys.argv[1]), seeds=int(sys.argv[2]))
 print(len(jax.devices()), digest(run.state))
 """
@@ -33,22 +35,23 @@ def program(name, seeds):
 
 
 @pytest.mark.parametrize(
-    ("name", "seeds", "regulariser"),
+    ("name", "seeds", "regulariser", "network"),
     # The copies of the environment, and actor and critic, are shared out where devices are left.
     [
-        ("ppo", 1, "none"),
-        ("gtr", 1, "none"),
-        ("ppo-ewma", 1, "none"),
-        ("ppo-kl", 2, "none"),
-        ("gtr", 3, "none"),
-        ("ppo", 4, "none"),
-        ("ppo", 1, "c-chain"),
+        ("ppo", 1, "none", "mlp"),
+        ("gtr", 1, "none", "mlp"),
+        ("ppo-ewma", 1, "none", "mlp"),
+        ("ppo-kl", 2, "none", "mlp"),
+        ("gtr", 3, "none", "mlp"),
+        ("ppo", 4, "none", "mlp"),
+        ("ppo", 1, "c-chain", "mlp"),
+        pytest.param("gtr", 1, "none", "gru", marks=pytest.mark.slow),
     ],
 )
-def test_results_do_not_depend_on_the_number_of_devices(name, seeds, regulariser):
+def test_results_do_not_depend_on_the_number_of_devices(name, seeds, regulariser, network):
     seen = {}
     for devices in (1, 2, 4):
-        told = python_on_devices(devices, PROGRAM, name, str(seeds), regulariser)
+        told = python_on_devices(devices, PROGRAM, name, str(seeds), regulariser, network)
         count, seen[devices] = told.split()
         assert int(count) == devices
     assert len(set(seen.values())) == 1

@@ -16,7 +16,7 @@ import gtr.learner.run
 import gtr.learner.store
 from gtr.learner.run import Interrupted, Setting, sweep, train
 from gtr.methods import method
-from gtr.networks.architectures import MLP
+from gtr.networks.architectures import GRU, MLP
 from tests.learner.problems import ONE_STEP, TINY, assert_same, checkpoints, small_suite
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +53,7 @@ CASES = {
     "ppo-kl": ("ppo-kl", TINY, False),
     "normalised": ("gtr-one-anchor", NORMALISED, False),
     "oracle": ("ppo", TINY, True),
+    "gru": ("gtr", replace(TINY, network=GRU(8, MLP((8,)))), False),
     "layer norm": ("ppo", replace(TINY, network=MLP((8,), layer_norm=True)), False),
     "l2-init": ("ppo", replace(TINY, regulariser="l2-init", regularisation=1e-2), True),
     "c-chain": ("gtr", replace(TINY, regulariser="c-chain", regularisation=1e2), False),

@@ -63,10 +63,10 @@ def numbers_seen(interval, anew):
     _, batch, finished = collect(
         env,
         distribution,
-        lambda seen: jnp.zeros((len(seen), distribution.outputs)),
+        lambda memory, seen: (memory, jnp.zeros((len(seen), distribution.outputs))),
         jnp.array(anew),
         (),
-        Episodes(standing, standing.number[:, None], nothing, nothing),
+        Episodes(standing, standing.number[:, None], nothing, nothing, None),
         jnp.full((STEPS, COPIES, distribution.randomness), 0.5),
         resets,
         steps,

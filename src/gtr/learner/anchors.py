@@ -10,9 +10,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from gtr.learner.normalisation import Moments
+from gtr.learner.normalisation import Moments, normalised
 from gtr.networks.agent import Actor
+from gtr.networks.cores import Memory
 from gtr.networks.distributions import masked
+from gtr.networks.network import Segment
 from gtr.objective import Anchor, Average, Initial, Recent, Stale
 
 # A batch is split into so many groups, each asking one anchor. Systematic sampling: in every
@@ -27,11 +29,33 @@ class Policy(eqx.Module):
     actor: Actor
     moments: Moments | None
 
-    def __call__(self, observation: Array) -> Float[Array, "n p"]:
-        """Parameters of the distribution over actions, for raw observations (n, ...)."""
-        return self.actor(
-            observation if self.moments is None else self.moments.normalise(observation)
-        )
+    def __call__(self, seen: Array | Segment) -> Float[Array, "n p"]:
+        """Parameters of the distribution over actions, for raw observations.
+
+        Args:
+            seen: observations (n, ...), each the first of an episode to a policy with a memory; or
+                stretches of time, whose rows are (t e).
+        """
+        return self.actor(self._normalised(seen))
+
+    def step(self, memory: Memory, observation: Array) -> tuple[Memory, Float[Array, "e p"]]:
+        """The memory after a step with raw observations (e, ...), and what to act by."""
+        return self.actor.step(memory, self._normalised(observation))
+
+    def read(self, segment: Segment) -> tuple[Memory, Float[Array, "t e p"]]:
+        """The same for all steps of stretches of time."""
+        return self.actor.read(self._normalised(segment))
+
+    def memory(self, copies: int) -> Memory:
+        """That of episodes that have not begun, (copies, ...); None where there is none."""
+        return self.actor.network.memory(copies)
+
+    def features(self, seen: Array | Segment) -> Float[Array, "n f"]:
+        """What the actor's head is given, for what a call takes."""
+        return self.actor.network.features(self._normalised(seen))
+
+    def _normalised(self, seen: Any) -> Any:
+        return normalised(self.moments, seen)
 
 
 class Kept(eqx.Module):
@@ -109,7 +133,7 @@ def consult(
     mask: Bool[Array, "t e a"] | None,
     iteration: Array,
     places: Int[Array, "parts groups"],
-) -> Float[Array, "t e p"] | None:
+) -> Float[Array, "t e 1 p"] | None:
     """What each sample's anchor says of it: asked once a batch, one anchor a sample.
 
     Under `Recent` a sample's anchor is each of them with a probability of its weight. A penalty is
@@ -129,7 +153,7 @@ def consult(
     if anchor is None:
         return None
     if kept is None:
-        return behaviour
+        return behaviour[:, :, None]
     steps, copies = behaviour.shape[:2]
     if isinstance(anchor, Recent):
         parts, groups = places.shape
@@ -155,7 +179,7 @@ def consult(
             # an average of weights is no policy of the past: it sees what the present one sees
             policy = Policy(policy.actor, moments)
         answers = policy(observation.reshape(-1, *observation.shape[2:]))
-    return masked(answers.reshape(behaviour.shape), mask)
+    return masked(answers.reshape(behaviour.shape), mask)[:, :, None]
 
 
 def _asked(anchor: Recent, places: Int[Array, " g"], iteration: Array) -> Int[Array, " g"]:

@@ -2,13 +2,14 @@
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float, Int
 
 from gtr.learner.anchors import consult
-from gtr.learner.rollout import Batch, rows_of
+from gtr.learner.recurrent_anchors import consult_with_memory, forget_in_each
+from gtr.learner.rollout import Batch, endings
 from gtr.learner.state import RunState
+from gtr.learner.values import values_of
+from gtr.networks.cores import Memory
 from gtr.objective import Method
 
 
@@ -18,56 +19,56 @@ class Judged(NamedTuple):
     Attributes:
         values: of the observations.
         successor_values: of what followed them.
-        anchors: parameters of the policy that each sample is compared with; None without anchors.
+        anchors: parameters of the policies that each sample is compared with: one, or with a memory
+            all K; None without anchors.
     """
 
     values: Float[Array, "t e"]
     successor_values: Float[Array, "t e"]
-    anchors: Float[Array, "t e p"] | None
+    anchors: Float[Array, "t e k p"] | None
 
 
 def judge(
     method: Method,
     state: RunState,
+    iteration: Int[Array, ""],
+    critic_memory: Memory,
+    kept_memory: Memory,
     batch: Batch,
     last: Array,
     places: Int[Array, "parts groups"],
-    iteration: Array,
-) -> Judged:
+) -> tuple[Judged, Memory, Memory]:
     """Asks the critic and the anchors about a batch, or a part of its copies; each once.
-
-    A successor's value is the next observation's, but at a truncation the next observation is of
-    another episode. Those are rare, so the critic looks at successors only if there are any.
 
     Args:
         method: whose anchors are asked.
         state: the run's, from before the batch.
+        iteration: its number.
+        critic_memory: before the batch, (e, ...); None without a memory.
+        kept_memory: of the kept policies, (k, e, ...).
         batch: all of it, or a part of the copies.
         last: (e, ...), the observations that follow the batch.
-        places: (parts, groups), those of these copies (`anchors.places`).
-        iteration: its number.
+        places: those of these copies (`anchors.places`).
+
+    Returns:
+        What they say, and the two memories after the batch.
     """
-
-    def value(observation: Array) -> Array:
-        if state.moments is not None:
-            observation = state.moments.normalise(observation)
-        return state.trained.critic(observation)
-
-    length, copies = shape = batch.reward.shape
-    seen = value(jnp.concatenate([rows_of(batch.observation), last])).reshape(length + 1, copies)
-    at_truncation = lax.cond(
-        jnp.any(batch.truncated),
-        lambda: value(rows_of(batch.successor)).reshape(shape),
-        lambda: jnp.zeros(shape),
-    )
-    anchors = consult(
-        method.anchor,
-        state.trained.kept,
-        behaviour=batch.parameters,
-        moments=state.moments,
-        observation=batch.observation,
-        mask=batch.mask,
-        iteration=iteration,
-        places=places,
-    )
-    return Judged(seen[:-1], jnp.where(batch.truncated, at_truncation, seen[1:]), anchors)
+    (values, successors), critic_memory = values_of(state, critic_memory, batch, last)
+    kept, moments = state.trained.kept, state.moments
+    if critic_memory is None:
+        anchors = consult(
+            method.anchor,
+            kept,
+            behaviour=batch.parameters,
+            moments=moments,
+            observation=batch.observation,
+            mask=batch.mask,
+            iteration=iteration,
+            places=places,
+        )
+    else:
+        anchors, kept_memory = consult_with_memory(
+            method.anchor, kept, kept_memory, batch=batch, moments=moments
+        )
+        kept_memory = forget_in_each(kept_memory, endings(batch)[-1])
+    return Judged(values, successors, anchors), critic_memory, kept_memory

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple, TypeGuard, get_args
 
 from gtr.errors import GTRError
-from gtr.networks.architectures import MLP, Architecture
+from gtr.networks.architectures import MLP, Architecture, Recurrent, Transformer
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class LearnerConfig:
         environments: copies of the environment stepped side by side, per run.
         rollout_length: steps of each copy between two updates.
         epochs: passes over a batch of `environments * rollout_length` samples.
-        minibatches: gradient steps a pass.
+        minibatches: gradient steps a pass; of a recurrent network each is on whole copies of the
+            environment, in all of their steps.
         learning_rate: Adam's step size (leaf).
         anneal: whether the learning rate falls linearly to 0 over the whole run.
         adam_b1: Adam's decay of the first moment (leaf).
@@ -165,6 +166,27 @@ def check(config: LearnerConfig) -> None:
         raise GTRError(
             f"{config.environments} environments x {config.rollout_length} steps do not divide "
             f"into {config.minibatches} minibatches; change one of them"
+        )
+    if isinstance(config.network, Recurrent):
+        _check_recurrent(config, config.network)
+
+
+def _check_recurrent(config: LearnerConfig, network: Recurrent) -> None:
+    kind = type(network).__name__
+    sizes = ("width", "layers", "heads", "window") if kind == "Transformer" else ("width",)
+    for name in sizes:
+        value = getattr(network, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise GTRError(f"{name} of the {kind} is {value!r}; give a whole number, 1 or more")
+    if isinstance(network, Transformer) and network.width % network.heads:
+        raise GTRError(
+            f"a Transformer of width {network.width} does not divide into {network.heads} heads; "
+            "change one of them"
+        )
+    if config.environments % config.minibatches:
+        raise GTRError(
+            f"a {kind} learns from whole copies of the environment, and {config.environments} "
+            f"environments do not divide into {config.minibatches} minibatches; change one of them"
         )
 
 

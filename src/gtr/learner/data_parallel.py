@@ -15,6 +15,7 @@ from jax import lax
 from gtr.errors import GTRError
 from gtr.learner.anchors import GROUPS
 from gtr.learner.config import LearnerConfig
+from gtr.networks.architectures import Recurrent
 
 
 def devices_of_a_run(
@@ -36,8 +37,11 @@ def devices_of_a_run(
         GTRError: what was asked for cannot be.
     """
     available = len(devices)
-    rows = config.environments * config.rollout_length // config.minibatches
-    divisible = math.gcd(config.environments, rows, GROUPS)
+    # A network with a memory learns on whole copies.
+    kind = "environments" if isinstance(config.network, Recurrent) else "samples"
+    batch = config.environments * (1 if kind == "environments" else config.rollout_length)
+    minibatch = batch // config.minibatches
+    divisible = math.gcd(config.environments, minibatch, GROUPS)
     if asked is None:
         each = max(1, available // runs)
         if devices[0].platform == "cpu":
@@ -51,8 +55,8 @@ def devices_of_a_run(
     if divisible % asked:
         raise GTRError(
             f"devices_per_run is {asked}, which does not divide {config.environments} environments "
-            f"and minibatches of {rows} into at most {GROUPS} equal parts; choose a divisor of "
-            f"{divisible}, or other sizes"
+            f"and minibatches of {minibatch} {kind} into at most {GROUPS} equal parts; choose a "
+            f"divisor of {divisible}, or other sizes"
         )
     return asked
 

@@ -11,17 +11,19 @@ from gtr.environments.host import HostEnvironment, Simulators
 from gtr.environments.protocol import World
 from gtr.learner.anchors import Policy
 from gtr.learner.rollout import Batch, Episodes, Finished
+from gtr.networks.cores import Memory, forget
 
 
 class Acted(NamedTuple):
     """What a policy says to a step's observations: stored actions, and as the simulators take them.
 
-    Leading axis e.
+    Leading axis e. `memory` is the policy's after the step, None where it has none.
     """
 
     action: Array
     given: Array
     parameters: Float[Array, "e p"]
+    memory: Memory
 
 
 class Collector:
@@ -34,11 +36,14 @@ class Collector:
         environment: what the copies are of.
         simulators: the copies.
         policy: acts.
-        act: of a policy, observations (e, ...) and uniform numbers (e, r).
+        act: of a policy, its memory, observations (e, ...) and uniform numbers (e, r).
         episodes: where the copies stand; leading axis e.
         uniform: the randomness of the actions.
         seeds: of the episodes that may begin at each step.
         world: that they begin in.
+
+    Attributes:
+        remembered: the policy's memory before the first step, (e, ...), None where it has none.
     """
 
     def __init__(
@@ -46,7 +51,7 @@ class Collector:
         environment: HostEnvironment,
         simulators: Simulators,
         policy: Policy,
-        act: Callable[[Policy, np.ndarray, np.ndarray], Acted],
+        act: Callable[[Policy, Memory, np.ndarray, np.ndarray], Acted],
         episodes: Episodes,
         uniform: Float[np.ndarray, "t e r"],
         seeds: UInt32[np.ndarray, "t+1 e"],
@@ -57,6 +62,7 @@ class Collector:
         self._observation: Any = np.array(episodes.observation)
         self._reward_sum: Any = np.array(episodes.reward_sum)
         self._length: Any = np.array(episodes.length)
+        self.remembered = self._memory = episodes.memory
         self._sound = True
         self._acted: list[Any] = []
         steps, copies = uniform.shape[:2]
@@ -75,13 +81,15 @@ class Collector:
         self._observation = self._simulators.restart(every, self._seeds[0], self._world)
         self._reward_sum[:] = 0
         self._length[:] = 0
+        self.remembered = self._memory = forget(self._memory, every)
 
     def act(self, t: int) -> None:
         """Has the policy act at step `t`, and the copies begin their steps."""
         self._observations[t] = self._observation
-        acted: Any = self._act(self._policy, self._observation, self._uniform[t])
+        acted: Any = self._act(self._policy, self._memory, self._observation, self._uniform[t])
         acted = jax.tree.map(np.asarray, acted)
-        self._acted.append(acted)
+        self._memory = acted.memory
+        self._acted.append(acted._replace(memory=None))
         self._sound = self._sound and bool(np.isfinite(acted.parameters).all())
         if self._sound:
             self._simulators.send(acted.given)
@@ -104,6 +112,8 @@ class Collector:
         self._reward_sum *= ~done
         self._length *= ~done
         self._observation = after.observation
+        if done.any():
+            self._memory = forget(self._memory, done)
         if self._sound and done.any():
             fresh = self._simulators.restart(done, self._seeds[t + 1], self._world)
             self._observation = np.where(
@@ -116,7 +126,7 @@ class Collector:
         The copies' states stay with them.
         """
         acted: Any = jax.tree.map(lambda *steps: np.stack(steps), *self._acted)
-        episodes = Episodes((), self._observation, self._reward_sum, self._length)
+        episodes = Episodes((), self._observation, self._reward_sum, self._length, self._memory)
         batch = Batch(
             observation=self._observations,
             successor=self._successors,

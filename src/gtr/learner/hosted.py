@@ -6,6 +6,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,12 +20,13 @@ from gtr.learner.anchors import Policy, places
 from gtr.learner.appraisal import judge
 from gtr.learner.config import Rates
 from gtr.learner.host_rollout import Acted, Collector
-from gtr.learner.iteration import learn
+from gtr.learner.iteration import Remembered, learn
 from gtr.learner.layout import Layout
 from gtr.learner.parallel import split
 from gtr.learner.randomness import draw, key_words, keys_of
 from gtr.learner.rollout import Batch, Finished
-from gtr.learner.state import Problem, RunState, begin_all
+from gtr.learner.state import Memories, Problem, RunState, begin_all
+from gtr.networks.cores import Memory
 from gtr.objective import Method
 
 
@@ -73,6 +75,9 @@ class HostProgram:
     def place(self, state: RunState) -> RunState:
         """Host arrays as `advance` takes them; the episodes stay on the host."""
         self._to_restore = state.episodes.state
+        if not self._environment.saved_bytes:
+            # The episodes cannot go on, so nothing is to be remembered of them.
+            state = replace(state, memories=jax.tree.map(np.zeros_like, state.memories))
         return self._apart(state, self._layout.place)
 
     def fetch(self, state: RunState) -> RunState:
@@ -119,13 +124,17 @@ class HostProgram:
             for run, collector in enumerate(collectors):
                 with self._named(run, iteration, step):
                     collector.finish(step)
-        collected = [collector.collected() for collector in collectors]
-        episodes, batch, finished = jax.tree.map(lambda *leaves: np.stack(leaves), *collected)
+        collected = [(collector.remembered, *collector.collected()) for collector in collectors]
+        actors, episodes, batch, finished = jax.tree.map(
+            lambda *leaves: np.stack(leaves), *collected
+        )
         learnt, measures = self._learn(
             (
                 replace(state, episodes=None),
                 *self._inputs,
-                *self._layout.place((batch, episodes.observation, finished)),
+                *self._layout.place(
+                    (batch, episodes.observation, finished, (actors, episodes.memory))
+                ),
                 order_bits,
             ),
             iteration,
@@ -203,25 +212,28 @@ class HostProgram:
         random = draw(keys_of(words).iteration, self.problem)
         return random.uniform, random.order
 
-    def _act_once(self, policy: Policy, observation: Array, uniform: Array) -> Acted:
+    def _act_once(
+        self, policy: Policy, memory: Memory, observation: Array, uniform: Array
+    ) -> Acted:
         distribution = self.problem.distribution
-        parameters = policy(observation)
+        memory, parameters = policy.step(memory, observation)
         action = distribution.sample(parameters, distribution.noise(uniform))
-        return Acted(action, distribution.to_environment(action), parameters)
+        return Acted(action, distribution.to_environment(action), parameters, memory)
 
     def _learn_once(
         self,
-        run: tuple[RunState, Method, Rates, Batch, Array, Finished, Array],
+        run: tuple[RunState, Method, Rates, Batch, Array, Finished, tuple[Memory, Memory], Array],
         iteration: Int[Array, ""],
     ) -> tuple[RunState, dict[str, Array]]:
-        state, method, rates, batch, last, finished, order_bits = run
+        state, method, rates, batch, last, finished, actors, order_bits = run
         devices = self._layout.of_a_run
-        (judged,) = split(
+        memories = state.memories.at_start(iteration % self.problem.phase_iterations == 0)
+        judged, *after = split(
             devices,
-            lambda part, last, places: (judge(method, state, part, last, places, iteration),),
-            in_dims=(1, 0, 0),
-            out_dims=(1,),
-        )(batch, last, jnp.asarray(places(self.problem.config.environments)))
+            partial(judge, method, state, iteration),
+            in_dims=(0, 1, 1, 0, 0),
+            out_dims=(1, 0, 1),
+        )(*memories, batch, last, jnp.asarray(places(self.problem.config.environments)))
         return learn(
             self.problem,
             method,
@@ -229,6 +241,7 @@ class HostProgram:
             state,
             batch,
             judged,
+            Remembered(actors[0], memories.critic, actors[1], Memories(*after)),
             finished,
             order_bits,
             iteration,

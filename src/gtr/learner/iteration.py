@@ -6,7 +6,7 @@ Nothing here is kept between iterations but the state, and all randomness comes 
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,10 +24,21 @@ from gtr.learner.faults import look_for_faults
 from gtr.learner.normalisation import Moments
 from gtr.learner.parallel import split
 from gtr.learner.randomness import Keys, draw
-from gtr.learner.rollout import Batch, Finished, collect, rows_of
-from gtr.learner.state import Problem, RunState
-from gtr.learner.update import Objective, Samples, update
+from gtr.learner.recurrent_anchors import take_memory
+from gtr.learner.rollout import Batch, Finished, collect, endings, rows_of, starts_of
+from gtr.learner.state import Memories, Problem, RunState
+from gtr.learner.update import Objective, Recall, Samples, update
+from gtr.networks.cores import Memory, forget
 from gtr.objective import Method, adapt, batch_stiffness
+
+
+class Remembered(NamedTuple):
+    """What networks remembered before and after a batch, (e, ...); None if nothing."""
+
+    actor: Memory
+    critic: Memory
+    actor_after: Memory
+    after: Memories
 
 
 def iterate(
@@ -54,17 +65,34 @@ def iterate(
     begins = iteration % problem.phase_iterations == 0
     random = draw(keys.iteration, problem)
     policy = Policy(state.trained.actor, state.moments)
+    actors = forget(state.episodes.memory, begins)
+    memories = state.memories.at_start(begins)
 
-    def collect_and_judge(places: Array, *given: Any) -> tuple:
+    def collect_and_judge(
+        critic_memory: Memory, kept_memory: Memory, places: Array, *given: Any
+    ) -> tuple:
         episodes, batch, finished = collect(
-            environment, distribution, policy, begins, world, *given
+            environment, distribution, policy.step, begins, world, *given
         )
-        judged = judge(method, state, batch, episodes.observation, places, iteration)
-        return episodes, batch, judged, finished
+        judged, *after = judge(
+            method,
+            state,
+            iteration,
+            critic_memory,
+            kept_memory,
+            batch,
+            episodes.observation,
+            places,
+        )
+        return episodes, batch, finished, judged, *after
 
-    episodes, batch, judged, finished = split(
-        devices, collect_and_judge, in_dims=(0, 0, 1, 1, 1), out_dims=(0, 1, 1, 0)
+    episodes, batch, finished, judged, *after = split(
+        devices,
+        collect_and_judge,
+        in_dims=(0, 1, 0, 0, 1, 1, 1),
+        out_dims=(0, 1, 0, 1, 0, 1),
     )(
+        *memories,
         jnp.asarray(places(copies)),
         state.episodes,
         random.uniform,
@@ -78,6 +106,7 @@ def iterate(
         replace(state, episodes=episodes),
         batch,
         judged,
+        Remembered(actors, memories.critic, episodes.memory, Memories(*after)),
         finished,
         random.order,
         iteration,
@@ -92,6 +121,7 @@ def learn(
     state: RunState,
     batch: Batch,
     judged: Judged,
+    remembered: Remembered,
     finished: Finished,
     order_bits: UInt32[Array, "epochs rows"],
     iteration: Int[Array, ""],
@@ -106,9 +136,14 @@ def learn(
     begins = iteration % problem.phase_iterations == 0
     policy = Policy(state.trained.actor, state.moments)
     observations = rows_of(batch.observation)
+    starts = starts_of(batch) if problem.recurrent else None
     track = lax.cond(
         begins,
-        lambda: tracking.begin(policy, observations),
+        lambda: (
+            tracking.begin(policy, observations)
+            if starts is None
+            else tracking.begin_reading(policy, batch.observation, starts)
+        ),
         lambda: state.track,
     )
 
@@ -138,7 +173,7 @@ def learn(
     action, policies = rows_of(batch.action), rows_of(batch.parameters)[:, None]
     exact = None
     if judged.anchors is not None:
-        anchors = rows_of(judged.anchors)[:, None]
+        anchors = rows_of(judged.anchors)
         policies = jnp.concatenate([policies, anchors], 1)
         exact = anchors if method.divergence == "exact" else None
     log_probs = distribution.log_prob(policies, action[:, None])
@@ -152,6 +187,9 @@ def learn(
         target=targets.reshape(-1),
     )
     kept = take_snapshot(method.anchor, state.trained.kept, policy, iteration)
+    kept_memory = take_memory(
+        method.anchor, remembered.after.kept, remembered.actor_after, iteration
+    )
 
     # update
     seen = observations if state.moments is None else state.moments.normalise(observations)
@@ -160,6 +198,7 @@ def learn(
         seen,
         samples,
         order_bits,
+        recall=None if starts is None else Recall(starts, remembered.actor, remembered.critic),
         objective=Objective(method, stiffness, distribution, rates.entropy),
         config=config,
         rates=rates,
@@ -212,6 +251,7 @@ def learn(
         advantage_square=advantage_square,
         stiffness=coefficient,
         episodes=state.episodes,
+        memories=Memories(remembered.after.critic, kept_memory),
         track=track,
     ), measures
 
@@ -222,7 +262,7 @@ def _scaled_rewards(
     """Rewards over the running standard deviation of the discounted return, if so configured."""
     if state.reward_moments is None:
         return batch.reward, None, state.discounted
-    done = batch.terminated | batch.truncated
+    done = endings(batch)
 
     def add(total: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
         reward, ends = step

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from gtr.networks.network import Segment
+
 
 class Moments(eqx.Module):
     """Mean and variance of all rows seen, merged batch by batch (Chan et al. 1979).
@@ -44,6 +46,20 @@ class Moments(eqx.Module):
     def normalise(self, x: Array) -> Float[Array, "..."]:
         """Centred, scaled, and cut off at 10 standard deviations."""
         return jnp.clip((x - self.mean) / jnp.sqrt(self.variance + 1e-8), -10.0, 10.0)
+
+
+def normalised(moments: Moments | None, seen: Any) -> Any:
+    """Observations, or a `Segment` of them, as networks see them: as they are without moments.
+
+    Args:
+        moments: what to normalise by.
+        seen: raw observations.
+    """
+    if moments is None:
+        return seen
+    if isinstance(seen, Segment):
+        return seen._replace(observation=moments.normalise(seen.observation))
+    return moments.normalise(seen)
 
 
 def no_moments(shape: tuple[int, ...]) -> Moments:

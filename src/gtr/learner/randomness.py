@@ -40,13 +40,14 @@ class Random(NamedTuple):
 
     Attributes:
         uniform: for the actions, in (0, 1).
-        order: bits to shuffle by.
+        order: bits to shuffle by: the rows of the batch; for networks with a memory, the copies of
+            the environment.
         reset_keys: of the episodes that may begin.
         step_keys: of the environment's steps.
     """
 
     uniform: Float[Array, "t e r"]
-    order: UInt32[Array, "epochs rows"]
+    order: UInt32[Array, "epochs n"]
     reset_keys: PRNGKeyArray
     step_keys: PRNGKeyArray
 
@@ -62,7 +63,7 @@ def draw(key: PRNGKeyArray, problem: Problem) -> Random:
         (length + 1, copies, 2),
         (length, copies, 2),
         (length, copies, problem.distribution.randomness),
-        (config.epochs, problem.batch),
+        (config.epochs, copies if problem.recurrent else problem.batch),
     )
     ends = list(itertools.accumulate(map(math.prod, shapes)))
     bits = jax.random.bits(key, (ends[-1],))

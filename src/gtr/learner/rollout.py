@@ -21,16 +21,21 @@ from gtr.environments.protocol import (
     episode_measures,
     reset_interval,
 )
+from gtr.networks.cores import Memory, forget
 from gtr.networks.distributions import Distribution, masked
 
 
 class Episodes(NamedTuple):
-    """Copies of an environment between two batches; leading axis e."""
+    """Copies of an environment between two batches; leading axis e.
+
+    `memory` is the acting policy's of each episode, None where it has none.
+    """
 
     state: State
     observation: Array
     reward_sum: Float[Array, " e"]
     length: Float[Array, " e"]
+    memory: Memory
 
 
 class Batch(NamedTuple):
@@ -44,6 +49,17 @@ class Batch(NamedTuple):
     reward: Float[Array, "t e"]
     terminated: Bool[Array, "t e"]
     truncated: Bool[Array, "t e"]
+
+
+def endings(batch: Batch) -> Bool[Array, "t e"]:
+    """Where an episode was over after the step."""
+    return batch.terminated | batch.truncated
+
+
+def starts_of(batch: Batch) -> Bool[Array, "t e"]:
+    """Where an episode began within the batch; what is carried into its first step is as it is."""
+    over = endings(batch)
+    return jnp.concatenate([jnp.zeros_like(over[:1]), over[:-1]])
 
 
 class Finished(NamedTuple):
@@ -66,7 +82,7 @@ def rows_of(x: Array) -> Array:
 def collect(
     environment: Environment,
     distribution: Distribution,
-    act: Callable[[Array], Array],
+    act: Callable[[Memory, Array], tuple[Memory, Array]],
     anew: Bool[Array, ""],
     world: World,
     episodes: Episodes,
@@ -79,7 +95,8 @@ def collect(
     Args:
         environment: the environment.
         distribution: turns the policy's numbers into actions.
-        act: the policy: observations (e, ...) to parameters (e, p).
+        act: the policy: its memory and observations (e, ...) to its next memory and parameters
+            (e, p).
         anew: drop the episodes that are under way and begin others, as a new world asks.
         world: the world's parameters, the same for all copies.
         episodes: where the copies stand.
@@ -97,7 +114,11 @@ def collect(
     state, observation = jax.tree.map(lambda new, old: jnp.where(anew, new, old), first, standing)
     going_on = 1.0 - anew
     episodes = Episodes(
-        state, observation, episodes.reward_sum * going_on, episodes.length * going_on
+        state,
+        observation,
+        episodes.reward_sum * going_on,
+        episodes.length * going_on,
+        forget(episodes.memory, anew),
     )
     beginnings = jax.tree.map(lambda x: x[1:], fresh)
     # A scan hands out an episode a step faster than they could be looked up.
@@ -115,7 +136,8 @@ def collect(
         if shared:
             beginning = jax.tree.map(lambda x: x[beginning], beginnings)
         mask = jax.vmap(environment.action_mask, (0, None))(now.state, world)
-        parameters = masked(act(now.observation), mask)
+        memory, parameters = act(now.memory, now.observation)
+        parameters = masked(parameters, mask)
         action = distribution.sample(parameters, noise)
         after = jax.vmap(environment.step, (0, 0, 0, None))(
             step_key, now.state, distribution.to_environment(action), world
@@ -138,7 +160,9 @@ def collect(
             (after.state, after.observation),
         )
         going_on = 1.0 - done
-        later = Episodes(state, observation, reward_sum * going_on, steps * going_on)
+        later = Episodes(
+            state, observation, reward_sum * going_on, steps * going_on, forget(memory, done)
+        )
         seen = Batch(
             now.observation,
             after.observation,

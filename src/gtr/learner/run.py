@@ -24,6 +24,7 @@ from gtr.learner.program import CAPACITY, Program
 from gtr.learner.state import Problem, RunState
 from gtr.learner.store import Store
 from gtr.methods import numbers
+from gtr.networks.architectures import as_json
 from gtr.objective import Method, validate
 from gtr.suites import Suite
 
@@ -337,8 +338,7 @@ def describe(
         {
             "method": setting.method.name,
             "numbers": numbers(setting.method),
-            "learner": asdict(setting.config)
-            | {"network": {type(setting.config.network).__name__: asdict(setting.config.network)}},
+            "learner": asdict(setting.config) | {"network": as_json(setting.config.network)},
         }
         | ({"label": setting.label} if len(settings) > 1 else {})
         for setting in settings

@@ -1,27 +1,46 @@
 """What a run is at a moment: what it carries from iteration to iteration, and how it begins."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from gtr.environments.host import HostEnvironment
 from gtr.environments.protocol import Environment, World
 from gtr.learner import tracking
-from gtr.learner.anchors import Policy, keep_from_start
+from gtr.learner.anchors import Policy, keep_from_start, snapshots
 from gtr.learner.config import LearnerConfig, Rates
 from gtr.learner.normalisation import Moments, no_moments
+from gtr.learner.recurrent_anchors import forget_in_each, remember_for_each
 from gtr.learner.regularisers import remember_from_start
 from gtr.learner.rollout import Episodes
 from gtr.learner.tracking import Track
 from gtr.learner.update import Trained, flat, optimiser
 from gtr.networks.agent import Actor, Critic, build_agent
+from gtr.networks.architectures import Recurrent
+from gtr.networks.cores import Memory, forget
 from gtr.networks.distributions import Distribution, distribution_for
 from gtr.objective import Method
+
+
+class Memories(NamedTuple):
+    """What networks beside the actor remember of the episodes under way; None without a memory.
+
+    Attributes:
+        critic: (e, ...).
+        kept: of each policy that an anchor keeps, (k, e, ...).
+    """
+
+    critic: Memory
+    kept: Memory
+
+    def at_start(self, anew: Bool[Array, ""]) -> "Memories":
+        """What they are before a batch: zero where all episodes begin `anew`."""
+        return Memories(forget(self.critic, anew), forget_in_each(self.kept, anew))
 
 
 class RunState(eqx.Module):
@@ -34,6 +53,7 @@ class RunState(eqx.Module):
     advantage_square: Float[Array, ""]
     stiffness: Float[Array, ""] | None
     episodes: Episodes
+    memories: Memories
     track: Track
 
 
@@ -51,6 +71,11 @@ class Problem:
     def batch(self) -> int:
         """Environment steps of one run in an iteration."""
         return self.config.environments * self.config.rollout_length
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether the networks have a memory."""
+        return isinstance(self.config.network, Recurrent)
 
     @property
     def distribution(self) -> Distribution:
@@ -102,8 +127,17 @@ def begin(problem: Problem, method: Method, rates: Rates, seed: int, phase: int)
             _zeros(observation, copies),
             nothing,
             nothing,
+            actor.network.memory(copies),
         ),
-        track=tracking.no_track(observation, distribution.outputs + distribution.free),
+        memories=Memories(
+            critic.network.memory(copies),
+            remember_for_each(snapshots(method.anchor), actor.network.memory(copies)),
+        ),
+        track=tracking.no_track(
+            observation,
+            distribution.outputs + distribution.free,
+            (config.rollout_length, copies) if problem.recurrent else None,
+        ),
     )
 
 

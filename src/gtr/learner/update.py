@@ -16,8 +16,10 @@ from gtr.learner.config import LearnerConfig, Rates
 from gtr.learner.data_parallel import averaged, divides_minibatches
 from gtr.learner.parallel import share, side_by_side
 from gtr.learner.regularisers import Churn, Memory, Origin, Term, c_chain, l2_init, remember
+from gtr.networks import cores
 from gtr.networks.agent import Actor, Critic
 from gtr.networks.distributions import Distribution, masked
+from gtr.networks.network import Segment
 from gtr.objective import Average, Evaluation, Method, diagnostics, evaluate
 
 # Below this many rows a row's number and enough random bits for a fair shuffle fit in one word.
@@ -25,15 +27,37 @@ _PACKED_ROWS = 2**16
 
 
 class Samples(NamedTuple):
-    """What the losses need of each sample; leading axes (n,), or (steps, m) in minibatches."""
+    """What the losses need of each sample; leading axes (n,), or (steps, m) in minibatches.
+
+    The anchors are one that was drawn for the sample, or all K of the method.
+    """
 
     action: Array
     mask: Bool[Array, "n a"] | None
     behaviour_log_prob: Float[Array, " n"]
-    anchor_log_probs: Float[Array, "n 1"] | None
-    anchor_parameters: Float[Array, "n 1 p"] | None
+    anchor_log_probs: Float[Array, "n k"] | None
+    anchor_parameters: Float[Array, "n k p"] | None
     advantage: Float[Array, " n"]
     target: Float[Array, " n"]
+
+    @property
+    def one_anchor(self) -> bool:
+        """Whether each sample is compared with one anchor."""
+        return self.anchor_log_probs is not None and self.anchor_log_probs.shape[-1] == 1
+
+
+class Recall(NamedTuple):
+    """What networks with a memory need to read a batch: its rows are (t e), and it is read whole.
+
+    Attributes:
+        begins: where an episode begins after the first step.
+        actor: the actor's memory before the batch, (e, ...).
+        critic: the critic's.
+    """
+
+    begins: Bool[Array, "t e"]
+    actor: cores.Memory
+    critic: cores.Memory
 
 
 class Trained(NamedTuple):
@@ -69,10 +93,10 @@ class Objective(NamedTuple):
     entropy: Float[Array, ""]
 
     def policy(
-        self, actor: Actor, observation: Array, samples: Samples
+        self, actor: Actor, seen: Array | Segment, samples: Samples
     ) -> tuple[Evaluation, Float[Array, ""]]:
         """The surrogate's and the penalty's samples, and the mean entropy."""
-        parameters = masked(actor(observation), samples.mask)
+        parameters = masked(actor(seen), samples.mask)
         divergence = None
         if samples.anchor_parameters is not None:
             divergence = self.distribution.kl(samples.anchor_parameters, parameters[:, None])
@@ -81,22 +105,26 @@ class Objective(NamedTuple):
             log_prob=self.distribution.log_prob(parameters, samples.action),
             behaviour_log_prob=samples.behaviour_log_prob,
             anchor_log_probs=samples.anchor_log_probs,
-            anchor_weights=None if samples.anchor_log_probs is None else jnp.ones(1),
+            anchor_weights=jnp.ones(1) if samples.one_anchor else None,
             advantage=samples.advantage,
             divergence=divergence,
             stiffness=self.stiffness,
         )
         return evaluation, self.distribution.entropy(parameters).mean()
 
-    def policy_loss(self, actor: Actor, observation: Array, samples: Samples) -> Float[Array, ""]:
+    def policy_loss(
+        self, actor: Actor, seen: Array | Segment, samples: Samples
+    ) -> Float[Array, ""]:
         """What the actor descends."""
-        evaluation, entropy = self.policy(actor, observation, samples)
+        evaluation, entropy = self.policy(actor, seen, samples)
         return jnp.mean(evaluation.penalty - evaluation.surrogate) - self.entropy * entropy
 
 
-def value_loss(critic: Critic, observation: Array, target: Float[Array, " n"]) -> Float[Array, ""]:
+def value_loss(
+    critic: Critic, seen: Array | Segment, target: Float[Array, " n"]
+) -> Float[Array, ""]:
     """What the critic descends."""
-    return 0.5 * jnp.mean((critic(observation) - target) ** 2)
+    return 0.5 * jnp.mean((critic(seen) - target) ** 2)
 
 
 def optimiser(rates: Rates) -> optax.GradientTransformation:
@@ -135,12 +163,16 @@ def update(
     samples: Samples,
     bits: UInt32[Array, "epochs rows"],
     *,
+    recall: Recall | None = None,
     objective: Objective,
     config: LearnerConfig,
     rates: Rates,
     devices: str | None,
 ) -> tuple[Trained, dict[str, Float[Array, ""]]]:
     """All gradient steps of an iteration, and what they saw.
+
+    With a `recall` a minibatch is some copies of the environment in all of their steps, in which
+    networks are read anew from the memory before the batch, and `bits` are (epochs, copies).
 
     Actor and critic share nothing here, so where `devices`, a mesh axis, has two, each learns on
     one of them; more take their share of each minibatch, and average their gradients. Losses and
@@ -151,14 +183,40 @@ def update(
     order = shuffles(bits).reshape(steps, bits.shape[1] // config.minibatches)
     divided = devices if divides_minibatches(devices) else None
     descend = partial(_descend, optimiser(rates), rates.learning_rate, divided)
+    if recall is not None:
+        order = _all_steps(order, recall)
     anchor = objective.method.anchor
     average = partial(average_in, anchor) if isinstance(anchor, Average) else None
     memory = trained.memory
 
     def own(minibatches: Any) -> Any:
-        return share(divided, minibatches, 1)
+        """This device's share of each minibatch: of its rows, or of the copies that it holds."""
+        if recall is None:
+            return share(divided, minibatches, 1)
+        apart = (steps, len(recall.begins), -1)
+        mine = share(
+            divided, jax.tree.map(lambda x: x.reshape(*apart, *x.shape[2:]), minibatches), 2
+        )
+        return jax.tree.map(lambda x: x.reshape(steps, -1, *x.shape[3:]), mine)
 
-    def seen(rows: Array) -> Array:
+    def seen(rows: Array, memory: cores.Memory) -> Array | Segment:
+        if recall is None:
+            return observed(rows)
+        copies = rows.reshape(len(recall.begins), -1)[0]
+        x, begins = observed(rows), recall.begins[:, copies]
+        return Segment(
+            x.reshape(*begins.shape, *x.shape[1:]),
+            begins,
+            jax.tree.map(lambda x: x[copies], memory),
+        )
+
+    def seen_by_actor(rows: Array) -> Array | Segment:
+        return seen(rows, None if recall is None else recall.actor)
+
+    def seen_by_critic(rows: Array) -> Array | Segment:
+        return seen(rows, None if recall is None else recall.critic)
+
+    def observed(rows: Array) -> Array:
         x = observation[rows]
         if jnp.issubdtype(x.dtype, jnp.floating):
             return x
@@ -172,7 +230,7 @@ def update(
     def parameters(weights: Float[Array, " w"], rows: Array) -> Float[Array, "m p"]:
         actor = actor_of(weights)
         mask = None if samples.mask is None else samples.mask[rows]
-        return masked(actor(seen(rows)), mask)
+        return masked(actor(seen_by_actor(rows)), mask)
 
     def actor_term() -> Term | None:
         match memory:
@@ -201,7 +259,9 @@ def update(
 
     def learn_actor() -> Descended:
         return descend(
-            lambda actor, rows, minibatch: objective.policy_loss(actor, seen(rows), minibatch),
+            lambda actor, rows, minibatch: objective.policy_loss(
+                actor, seen_by_actor(rows), minibatch
+            ),
             own((order, minibatch(order))),
             trained.actor,
             trained.actor_optimiser,
@@ -212,7 +272,7 @@ def update(
 
     def learn_critic() -> Descended:
         return descend(
-            lambda critic, rows, target: value_loss(critic, seen(rows), target),
+            lambda critic, rows, target: value_loss(critic, seen_by_critic(rows), target),
             own((order, samples.target[order])),
             trained.critic,
             trained.critic_optimiser,
@@ -241,9 +301,9 @@ def update(
         memory,
     )
 
-    last = order[-1] if steps else jnp.arange(order.shape[1])
-    evaluation, entropy = objective.policy(done.actor, seen(last), minibatch(last))
-    if evaluation.anchor_log_ratios is not None:
+    last = order[-1] if steps else _unshuffled(bits.shape[1] // config.minibatches, recall)
+    evaluation, entropy = objective.policy(done.actor, seen_by_actor(last), minibatch(last))
+    if samples.one_anchor:
         # Their spread is that of the anchor a sample was compared with and the behaviour policy.
         pair = [evaluation.log_ratio[:, None], evaluation.anchor_log_ratios]
         evaluation = evaluation._replace(anchor_log_ratios=jnp.concatenate(pair, -1))
@@ -255,6 +315,19 @@ def update(
     )
     measures["entropy"] = entropy
     return done, measures
+
+
+def _all_steps(copies: Int[Array, "... c"], recall: Recall) -> Int[Array, "... m"]:
+    """The rows of some copies in all steps, in the order of time."""
+    steps, number = recall.begins.shape
+    rows = number * jnp.arange(steps)[:, None] + copies[..., None, :]
+    return rows.reshape(*copies.shape[:-1], -1)
+
+
+def _unshuffled(number: int, recall: Recall | None) -> Int[Array, " m"]:
+    """A minibatch of the first rows, or copies."""
+    first = jnp.arange(number)
+    return first if recall is None else _all_steps(first, recall)
 
 
 def _descend(

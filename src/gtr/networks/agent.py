@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gtr.networks.architectures import Architecture
+from gtr.networks.cores import Memory
 from gtr.networks.distributions import Distribution
-from gtr.networks.network import Network, build
+from gtr.networks.network import Network, Segment, build
 
 
 class Actor(eqx.Module):
@@ -18,10 +19,22 @@ class Actor(eqx.Module):
     network: Network
     free: Float[Array, " p"]
 
-    def __call__(self, observation: Array) -> Float[Array, "n p"]:
-        """Parameters of the distribution over actions, for observations (n, ...)."""
-        outputs = self.network(observation)
-        free = jnp.broadcast_to(self.free, (outputs.shape[0], self.free.shape[0]))
+    def __call__(self, seen: Array | Segment) -> Float[Array, "n p"]:
+        """Parameters of the distribution over actions, for what `Network.features` takes."""
+        return self._with_free(self.network(seen))
+
+    def step(self, memory: Memory, observation: Array) -> tuple[Memory, Float[Array, "e p"]]:
+        """The memory after a step with observations (e, ...), and what to act by."""
+        memory, outputs = self.network.step(memory, observation)
+        return memory, self._with_free(outputs)
+
+    def read(self, segment: Segment) -> tuple[Memory, Float[Array, "t e p"]]:
+        """The same for all steps of stretches of time."""
+        memory, outputs = self.network.read(segment)
+        return memory, self._with_free(outputs)
+
+    def _with_free(self, outputs: Float[Array, "... o"]) -> Float[Array, "... p"]:
+        free = jnp.broadcast_to(self.free, (*outputs.shape[:-1], self.free.shape[0]))
         return jnp.concatenate([outputs, free], -1)
 
 
@@ -30,9 +43,23 @@ class Critic(eqx.Module):
 
     network: Network
 
-    def __call__(self, observation: Array) -> Float[Array, " n"]:
-        """Values of observations (n, ...)."""
-        return self.network(observation)[:, 0]
+    def __call__(self, seen: Array | Segment) -> Float[Array, " n"]:
+        """Values, for what `Network.features` takes."""
+        return self.network(seen)[:, 0]
+
+    def step(self, memory: Memory, observation: Array) -> tuple[Memory, Float[Array, " e"]]:
+        """The memory after a step with observations (e, ...), and their values."""
+        memory, outputs = self.network.step(memory, observation)
+        return memory, outputs[:, 0]
+
+    def read(self, segment: Segment) -> tuple[Memory, Float[Array, "t e"]]:
+        """The same for all steps of stretches of time."""
+        memory, outputs = self.network.read(segment)
+        return memory, outputs[..., 0]
+
+    def aside(self, segment: Segment, other: Array) -> Float[Array, "t e"]:
+        """Values of other observations after each step (`Network.aside`)."""
+        return self.network.aside(segment, other)[..., 0]
 
 
 def build_agent(

@@ -1,10 +1,12 @@
 """The shapes of networks that a configuration can name.
 
-Each is a torso and then hidden layers, and names these alike: `widths`, `activation`, `layer_norm`.
+A feed-forward one is a torso and then hidden layers, and names these alike: `widths`, `activation`,
+`layer_norm`. A recurrent one is a feed-forward body and then a core, which has a memory of the
+episode under way.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 Activation = Literal["tanh", "relu", "swish"]
 
@@ -84,4 +86,71 @@ class ResNet:
     layer_norm: bool = False
 
 
-Architecture = MLP | CNN | NatureCNN | ResNet
+FeedForward = MLP | CNN | NatureCNN | ResNet
+
+
+@dataclass(frozen=True)
+class GRU:
+    """A gated recurrent unit (Cho et al. 2014, arXiv:1406.1078) behind a body.
+
+    Attributes:
+        width: of the hidden state.
+        body: what observations pass through first.
+    """
+
+    width: int = 64
+    body: FeedForward = field(default_factory=lambda: MLP((64,)))
+
+
+@dataclass(frozen=True)
+class LSTM:
+    """A long short-term memory (Hochreiter and Schmidhuber 1997, with forget gates) behind a body.
+
+    Attributes:
+        width: of the hidden state and of the cell's.
+        body: what observations pass through first.
+    """
+
+    width: int = 64
+    body: FeedForward = field(default_factory=lambda: MLP((64,)))
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """A gated transformer with memory (GTrXL, Parisotto et al. 2019, arXiv:1910.06764).
+
+    Each layer attends to its own inputs of the last `window` steps of the episode and to the
+    present one.
+
+    Attributes:
+        width: of what passes through the layers.
+        layers: how many; each looks `window` steps further back than the one before it.
+        heads: of the attention; a divisor of `width`.
+        window: steps that are remembered.
+        body: what observations pass through first.
+    """
+
+    width: int = 64
+    layers: int = 2
+    heads: int = 4
+    window: int = 32
+    body: FeedForward = field(default_factory=lambda: MLP((64,)))
+
+
+Recurrent = GRU | LSTM | Transformer
+Architecture = FeedForward | Recurrent
+
+
+def with_layer_norm(architecture: Architecture) -> Architecture:
+    """The same with its hidden layers normalised; of a recurrent network these are the body's."""
+    if isinstance(architecture, Recurrent):
+        return replace(architecture, body=replace(architecture.body, layer_norm=True))
+    return replace(architecture, layer_norm=True)
+
+
+def as_json(architecture: Architecture) -> dict[str, Any]:
+    """Name and fields, as JSON can hold them."""
+    fields = asdict(architecture)
+    if isinstance(architecture, Recurrent):
+        fields["body"] = as_json(architecture.body)
+    return {type(architecture).__name__: fields}

@@ -59,7 +59,7 @@ class Dense(eqx.Module):
     def __init__(
         self, rng: np.random.Generator, inputs: int, outputs: int, *, scale: float
     ) -> None:
-        self.weight = _orthogonal(rng, inputs, outputs, scale)
+        self.weight = orthogonal(rng, inputs, outputs, scale)
         bias: Any = np.zeros(outputs, np.float32)
         self.bias = bias
 
@@ -143,7 +143,7 @@ class Conv(eqx.Module):
         padding: int = 0,
         scale: float,
     ) -> None:
-        matrix = _orthogonal(rng, size * size * inputs, outputs, scale)
+        matrix = orthogonal(rng, size * size * inputs, outputs, scale)
         bias: Any = np.zeros(outputs, np.float32)
         self.weight = matrix.reshape(size, size, inputs, outputs)
         self.bias = bias
@@ -302,7 +302,7 @@ class Section(eqx.Module):
         return x
 
 
-def _orthogonal(rng: np.random.Generator, inputs: int, outputs: int, scale: float) -> Any:
+def orthogonal(rng: np.random.Generator, inputs: int, outputs: int, scale: float) -> Any:
     """A random matrix with orthonormal rows or columns, times `scale` (arXiv:1312.6120).
 
     Drawn by NumPy on the host, since compiling it for the device took seconds of every start.

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gtr.errors import GTRError
-from gtr.networks.architectures import CNN, MLP, Activation, Architecture, NatureCNN, ResNet
+from gtr.networks.architectures import CNN, MLP, Activation, FeedForward, NatureCNN, ResNet
 from gtr.networks.layers import ACTIVATIONS, Conv, Conv3x3, Section
 
 _GAIN = math.sqrt(2)
@@ -76,7 +76,7 @@ Torso = Flat | Grid | Strided | Residual
 
 
 def build_torso(
-    rng: np.random.Generator, architecture: Architecture, observation_shape: tuple[int, ...]
+    rng: np.random.Generator, architecture: FeedForward, observation_shape: tuple[int, ...]
 ) -> tuple[Torso, int]:
     """Draws a torso's parameters: orthogonal, with gain sqrt(2).
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from gtr.errors import GTRError
 from gtr.learner.config import LearnerConfig, configure
 from gtr.methods import method
+from gtr.networks.architectures import with_layer_norm
 
 CURES = ("layer-norm", "l2-init", "c-chain", "adam")
 """What an arm's name may have behind its method, as in `gtr+layer-norm`; see docs/cures.md."""
@@ -34,7 +35,7 @@ class Arm:
         """A learner's configuration with this arm's cure."""
         match self.cure:
             case "layer-norm":
-                return replace(config, network=replace(config.network, layer_norm=True))
+                return replace(config, network=with_layer_norm(config.network))
             case "l2-init" | "c-chain":
                 return configure(config, regulariser=self.cure)
             case "adam":
