@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from gtr.learner.anchors import (
+    GROUPS,
     Policy,
     average_in,
     consult,
     keep_from_start,
+    places,
     snapshots,
     take_snapshot,
 )
@@ -105,18 +107,32 @@ def some_moments(seed):
     return no_moments((3,)).update(jnp.asarray(rows))
 
 
+COPIES = 3
+
+
+def over_copies(x):
+    """Rows as (t, e, ...)."""
+    return None if x is None else x.reshape(-1, COPIES, *x.shape[1:])
+
+
 def ask(anchor, kept, observation, behaviour, mask=None, moments=None, iteration=0):
-    return jax.jit(
+    """What each row's anchor says of it, (rows, p)."""
+    answers = jax.jit(
         lambda kept, iteration: consult(
             anchor,
             kept,
-            behaviour=behaviour,
+            behaviour=over_copies(behaviour),
             moments=moments,
-            observation=observation,
-            mask=mask,
+            observation=over_copies(observation),
+            mask=over_copies(mask),
             iteration=iteration,
+            places=jnp.asarray(places(COPIES)),
         )
     )(kept, jnp.int32(iteration))
+    if answers is None:
+        return None
+    assert answers.shape == (len(behaviour) // COPIES, COPIES, 1, behaviour.shape[1])
+    return answers.reshape(behaviour.shape)
 
 
 def batch(rows, seed=0):
@@ -129,34 +145,27 @@ def batch(rows, seed=0):
 
 @pytest.mark.parametrize("anchor", NONE_KEPT[1:], ids=str)
 def test_the_behaviour_policy_speaks_for_itself(anchor):
-    observation, behaviour, mask = batch(10)
-    opinion = ask(anchor, None, observation, behaviour, mask)
-    np.testing.assert_array_equal(opinion.parameters[:, 0], behaviour)
-    assert opinion.parameters.shape == (10, 1, 4)
-    np.testing.assert_array_equal(opinion.weights, [1.0])
+    observation, behaviour, mask = batch(12)
+    np.testing.assert_array_equal(ask(anchor, None, observation, behaviour, mask), behaviour)
     assert ask(None, None, observation, behaviour, mask) is None
 
 
 @pytest.mark.parametrize("anchor", [Stale(), Initial()], ids=str)
 def test_one_old_policy_is_asked_through_the_normalisation_of_its_time(anchor):
     old = policy(1, some_moments(1))
-    observation, behaviour, mask = batch(10)
+    observation, behaviour, mask = batch(12)
     kept = keep_from_start(anchor, old)
-    opinion = ask(anchor, kept, observation, behaviour, mask, moments=some_moments(2))
+    answers = ask(anchor, kept, observation, behaviour, mask, moments=some_moments(2))
     normal = old.moments.normalise(observation)
-    np.testing.assert_allclose(
-        opinion.parameters[:, 0], masked(old.actor(normal), mask), rtol=1e-4, atol=1e-5
-    )
-    assert opinion.parameters.shape == (10, 1, 4)
+    np.testing.assert_allclose(answers, masked(old.actor(normal), mask), rtol=1e-4, atol=1e-5)
 
 
 def test_an_average_of_weights_sees_what_the_present_policy_sees():
     old, present = policy(1, some_moments(1)), some_moments(2)
-    observation, behaviour, mask = batch(10)
+    observation, behaviour, mask = batch(12)
     kept = keep_from_start(Average(), old)
-    opinion = ask(Average(), kept, observation, behaviour, mask, moments=present)
     np.testing.assert_allclose(
-        opinion.parameters[:, 0],
+        ask(Average(), kept, observation, behaviour, mask, moments=present),
         masked(old.actor(present.normalise(observation)), mask),
         rtol=1e-4,
         atol=1e-5,
@@ -180,57 +189,40 @@ ITERATIONS = 512
 def consulted():
     """What the anchors of `a_past` say of one batch in many iterations, all in one program."""
     anchor, kept, newest_first = a_past(5)
-    observation, behaviour, mask = batch(30)
-
-    def one(iteration):
-        return consult(
-            anchor,
-            kept,
-            behaviour=behaviour,
-            moments=None,
-            observation=observation,
-            mask=mask,
-            iteration=iteration,
-        )
-
-    opinions = jax.jit(jax.vmap(one))(jnp.arange(ITERATIONS))
+    observation, behaviour, mask = batch(96)
+    answers = jax.jit(
+        jax.vmap(lambda i: ask(anchor, kept, observation, behaviour, mask, iteration=i))
+    )(jnp.arange(ITERATIONS))
     everyone = [behaviour, *(masked(old(observation), mask) for old in newest_first)]
-    return anchor, opinions, np.stack(everyone, 1)
+    return anchor, np.asarray(answers), np.stack(everyone, 1)
 
 
-def whom(opinions, everyone):
-    """The number, 1 for the newest, of the snapshot asked: (iterations, rows)."""
-    distance = np.abs(np.asarray(opinions.parameters)[:, :, 1, None] - everyone[None, :, 1:])
+def whom(answers, everyone):
+    """The number, 0 for the behaviour policy, of the anchor asked: (iterations, rows)."""
+    distance = np.abs(answers[:, :, None] - everyone[None])
     assert (distance.max(-1).min(-1) < 1e-4).all()
-    return 1 + distance.max(-1).argmin(-1)
+    return distance.max(-1).argmin(-1)
 
 
-def test_recent_asks_the_behaviour_policy_and_one_snapshot_a_sample(consulted):
-    anchor, opinions, everyone = consulted
-    assert opinions.parameters.shape == (ITERATIONS, 30, 2, 4)
-    behaviour = np.broadcast_to(everyone[:, 0], (ITERATIONS, 30, 4))
-    np.testing.assert_array_equal(opinions.parameters[:, :, 0], behaviour)
-    newest = anchor.weights()[0]
-    np.testing.assert_allclose(
-        opinions.weights, np.tile([newest, 1 - newest], (ITERATIONS, 1)), rtol=1e-5
-    )
-    assert set(whom(opinions, everyone).ravel()) == {1, 2, 3, 4}
-
-
-def test_recent_asks_each_snapshot_as_often_as_it_weighs(consulted):
-    anchor, opinions, everyone = consulted
-    asked = whom(opinions, everyone)
-    shares = anchor.weights()[1:] / anchor.weights()[1:].sum()
-    for k, share in enumerate(shares, start=1):
+def test_recent_asks_each_anchor_as_often_as_it_weighs(consulted):
+    anchor, answers, everyone = consulted
+    asked = whom(answers, everyone)
+    for k, share in enumerate(anchor.weights()):
         # every row over the iterations, and every iteration over the rows
         np.testing.assert_allclose((asked == k).mean(0), share, atol=0.04)
         np.testing.assert_allclose((asked == k).mean(1), share, atol=0.2)
         assert (asked == k).mean() == pytest.approx(share, abs=0.01)
 
 
+def test_the_behaviour_policy_is_not_asked_again(consulted):
+    _, answers, everyone = consulted
+    own = whom(answers, everyone) == 0
+    np.testing.assert_array_equal(answers[own], np.broadcast_to(everyone[:, 0], answers.shape)[own])
+
+
 def test_over_iterations_recents_penalty_is_that_of_the_whole_mixture(consulted):
-    anchor, opinions, everyone = consulted
-    observation, behaviour, mask = batch(30)
+    anchor, answers, everyone = consulted
+    observation, behaviour, mask = batch(96)
     present = masked(policy(200)(observation), mask)
     action = jnp.argmax(behaviour, -1).astype(jnp.int32)
     penalty = Gaussian(stiffness=1.0, radius=1.5)
@@ -242,26 +234,60 @@ def test_over_iterations_recents_penalty_is_that_of_the_whole_mixture(consulted)
         return penalty(0.5 * log_ratios**2, weights)
 
     whole = held(jnp.asarray(everyone), jnp.asarray(anchor.weights(), jnp.float32))
-    sampled = np.asarray(jax.vmap(held)(*opinions))
-    np.testing.assert_allclose(sampled.mean(0), whole, atol=0.03)
+    sampled = np.asarray(jax.vmap(lambda one: held(one[:, None], jnp.ones(1)))(answers))
+    np.testing.assert_allclose(sampled.mean(0), whole, atol=0.06)
     assert np.abs(sampled[0] - whole).max() > 0.1
 
 
-@pytest.mark.parametrize("rows", [1, 3, 7])
-def test_recent_serves_batches_smaller_than_its_snapshots(rows):
+@pytest.mark.parametrize("copies", [1, 3, 4, 8, 16, 24])
+def test_parts_of_the_copies_are_asked_as_the_whole_is(copies):
+    """So that devices can share them; each part has an equal share of each anchor's groups."""
+    anchor, kept, _ = a_past(5)
+    observation, behaviour, _ = batch(7 * copies)
+    whole, places_of_all = (7, copies), places(copies)
+
+    def answers(part, parts):
+        of = slice(part * copies // parts, (part + 1) * copies // parts)
+        own = slice(part * len(places_of_all) // parts, (part + 1) * len(places_of_all) // parts)
+        return consult(
+            anchor,
+            kept,
+            behaviour=behaviour.reshape(*whole, -1)[:, of],
+            moments=None,
+            observation=observation.reshape(*whole, -1)[:, of],
+            mask=None,
+            iteration=jnp.int32(3),
+            places=jnp.asarray(places_of_all[own]),
+        )
+
+    assert places_of_all.size == GROUPS
+    parts = len(places_of_all)
+    assert copies % parts == 0
+    apart = jnp.concatenate([answers(part, parts) for part in range(parts)], 1)
+    np.testing.assert_allclose(answers(0, 1), apart, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("number", [2, 4, 8, 16])
+def test_devices_that_share_the_groups_have_equally_many_of_each_anchor(number):
+    order = places(16).reshape(number, -1)
+    for first in range(GROUPS):
+        window = (order - first) % GROUPS < GROUPS // 2
+        assert set(window.sum(1)) <= {GROUPS // number // 2, (GROUPS // number + 1) // 2}
+
+
+@pytest.mark.parametrize("rows", [3, 6, 21])
+def test_recent_serves_batches_smaller_than_its_groups(rows):
     anchor, kept, newest_first = a_past(9)
     observation, behaviour, mask = batch(rows)
-    opinion = ask(anchor, kept, observation, behaviour, mask, iteration=5)
-    everyone = np.stack([masked(old(observation), mask) for old in newest_first])
-    near = np.abs(everyone - np.asarray(opinion.parameters)[None, :, 1]).max(-1) < 1e-4
-    assert near.any(0).all()
+    answers = ask(anchor, kept, observation, behaviour, mask, iteration=5)
+    everyone = [behaviour, *(masked(old(observation), mask) for old in newest_first)]
+    whom(np.asarray(answers)[None], np.stack(everyone, 1))
 
 
 @pytest.mark.parametrize("iteration", [0, 10**6, 10**8])
 def test_recent_serves_long_trainings_and_weights_that_vanish(iteration):
     _, kept, _ = a_past(3)
-    observation, behaviour, mask = batch(16)
+    observation, behaviour, mask = batch(18)
     forgetful = Recent(count=3, every=1, decay=jnp.float32(1e-30))
-    opinion = ask(forgetful, kept, observation, behaviour, mask, iteration=iteration)
-    assert np.isfinite(opinion.parameters).all()
-    np.testing.assert_allclose(opinion.weights, [1, 0], atol=1e-6)
+    answers = ask(forgetful, kept, observation, behaviour, mask, iteration=iteration)
+    np.testing.assert_array_equal(answers, behaviour)

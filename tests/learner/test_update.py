@@ -8,8 +8,8 @@ import optax
 import pytest
 import scipy.stats
 
-from gtr.learner import iteration
 from gtr.learner.config import LearnerConfig, configure, rates
+from gtr.learner.randomness import draw
 from gtr.learner.regularisers import Churn, Origin
 from gtr.learner.run import Setting, sweep, train
 from gtr.learner.state import begin
@@ -62,9 +62,9 @@ def test_uniform_numbers_stay_inside_0_and_1_whatever_bits_are_drawn(monkeypatch
     """At 1 the noise of an action is infinite: it overrules the mask, or is no number."""
     problem = problem_of(small_suite())
     for bits in (0, 2**32 - 1, 2**31, 2**32 - 257):
-        draw = partial(jnp.full, fill_value=np.uint32(bits), dtype=jnp.uint32)
-        monkeypatch.setattr(jax.random, "bits", lambda key, shape, draw=draw: draw(shape))
-        uniform, _ = iteration.randomness(jax.random.key(0), problem)
+        full = partial(jnp.full, fill_value=np.uint32(bits), dtype=jnp.uint32)
+        monkeypatch.setattr(jax.random, "bits", lambda key, shape, full=full: full(shape))
+        uniform = draw(jax.random.key(0), problem).uniform
         assert uniform.min() > 0
         assert uniform.max() < 1
         assert np.isfinite(problem.distribution.noise(uniform)).all()
@@ -72,7 +72,7 @@ def test_uniform_numbers_stay_inside_0_and_1_whatever_bits_are_drawn(monkeypatch
 
 def test_uniform_numbers_are_uniform_and_apart_from_the_shuffles():
     problem = problem_of(small_suite(config=replace(TINY, rollout_length=512)))
-    uniform, bits = iteration.randomness(jax.random.key(3), problem)
+    uniform, bits = draw(jax.random.key(3), problem)[:2]
     assert uniform.shape == (512, 4, 4)
     assert bits.shape == (2, 2048)
     assert scipy.stats.kstest(np.asarray(uniform).ravel(), "uniform").pvalue > 1e-3
@@ -121,7 +121,7 @@ def updated(trained, observation, samples, bits, rates, scale):
         observation,
         samples,
         bits,
-        objective=Objective(ppo, None, None, DISTRIBUTION, rates.entropy),
+        objective=Objective(ppo, None, DISTRIBUTION, rates.entropy),
         config=replace(CONFIG, advantage_scale=scale),
         rates=rates,
         devices=None,

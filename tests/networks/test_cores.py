@@ -1,5 +1,7 @@
 """Networks with a memory: their values against other implementations, and over time."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +21,7 @@ from gtr.networks.architectures import (
     NatureCNN,
     Transformer,
     as_json,
+    from_json,
     with_layer_norm,
 )
 from gtr.networks.cores import Cell, GRUCore, LSTMCore, forget
@@ -344,3 +347,16 @@ WRONG = {
 def test_a_network_that_cannot_be_is_refused(told):
     with pytest.raises(GTRError, match=told):
         check(LearnerConfig(**WRONG[told]))
+
+
+@pytest.mark.parametrize(
+    "network", [CNN((3,)), GRU(4, CNN((3,))), Transformer(8, 1, 2, 5)], ids=repr
+)
+def test_a_network_is_read_back_from_its_configuration(network):
+    assert from_json(json.loads(json.dumps(as_json(network)))) == network
+
+
+@pytest.mark.parametrize("bad", [{"Oracle": {}}, {"GRU": {"depth": 3, "body": {"MLP": {}}}}, {}])
+def test_a_configuration_of_no_known_network_is_refused(bad):
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        from_json(bad)

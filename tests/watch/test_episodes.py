@@ -1,20 +1,24 @@
 """Episodes that are played for a film: known returns, the worlds of training, no chance left."""
 
+from dataclasses import replace
 from itertools import islice
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
 
 from gtr.environments.changes import ObservationOffset
+from gtr.environments.corner_switch import CornerSwitch
 from gtr.learner.anchors import Policy
+from gtr.learner.randomness import key_words, keys_of
 from gtr.learner.run import problem_of, train
-from gtr.learner.state import key_words, keys_of
 from gtr.methods import method
+from gtr.networks.architectures import GRU, MLP
 from gtr.watch.episodes import play, stage_of
 from gtr.watch.policies import Kept, blank_policy
 from tests.host_probes import HostClock
-from tests.learner.problems import CORNERS, Clock, assert_same, small_suite
+from tests.learner.problems import CORNERS, TINY, Clock, assert_same, small_suite
 
 
 @pytest.mark.parametrize("environment", [Clock(3), HostClock(3)], ids=["in JAX", "outside"])
@@ -45,8 +49,9 @@ def test_worlds_are_those_that_the_run_met():
         assert_same(stage.world(seed, phase), jax.device_get(problem.world(schedule, phase)))
 
 
-def test_a_kept_policy_plays_as_the_trained_one_and_always_alike(tmp_path):
-    suite = small_suite(phase_iterations=2)
+@pytest.mark.parametrize("network", [MLP((8,)), GRU(8, MLP((8,)))], ids=["mlp", "gru"])
+def test_a_kept_policy_plays_as_the_trained_one_and_always_alike(tmp_path, network):
+    suite = small_suite(config=replace(TINY, network=network), phase_iterations=2)
     run = train(suite, method("ppo"), seeds=2, directory=tmp_path)
     problem = problem_of(suite)
     trained = jax.tree.map(lambda x: x[1], Policy(run.state.trained.actor, run.state.moments))
@@ -63,3 +68,24 @@ def test_a_kept_policy_plays_as_the_trained_one_and_always_alike(tmp_path):
     assert any(
         a.scene.column != b.scene.column for a, b in zip(first, steps(kept, stage, 4), strict=True)
     )
+
+
+def test_a_policy_with_a_memory_plays_by_it():
+    config = replace(TINY, network=GRU(8, MLP((8,))))
+    problem = problem_of(small_suite(CornerSwitch(9), config))
+    policy = blank_policy(problem)
+    policy = eqx.tree_at(
+        lambda one: one.actor.network.head.weight, policy, replace_fn=lambda x: 1e3 * x
+    )
+    forgetful = eqx.tree_at(
+        lambda one: one.actor.network.core.recurrent, policy, replace_fn=lambda x: 0 * x
+    )
+    stage = stage_of(problem)
+    seen = [
+        [
+            (int(moment.scene.row), int(moment.scene.column))
+            for moment in islice(play(stage, one, stage.world(1, 0), np.random.default_rng(0)), 60)
+        ]
+        for one in (policy, policy, forgetful)
+    ]
+    assert seen[0] == seen[1] != seen[2]

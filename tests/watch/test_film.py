@@ -135,7 +135,7 @@ def test_missing_policies_say_how_to_get_them(duel, tmp_path):
     with pytest.raises(GTRError, match=r"keeps no policies of gtr: .*train again"):
         film(copy, suite=SUITE)
     config = json.loads((copy / "runs/ppo/config.json").read_text())
-    config["learner"]["network"] = {"GRU": {}}
+    config["learner"]["network"] = {"Oracle": {}}
     (copy / "runs/ppo/config.json").write_text(json.dumps(config))
     with pytest.raises(GTRError, match="tells no learner that this version"):
         film(copy, suite=SUITE)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple, TypeGuard, get_args
 
 from gtr.errors import GTRError
-from gtr.networks.architectures import MLP, Architecture, Recurrent, Transformer
+from gtr.networks.architectures import MLP, Architecture, Recurrent, Transformer, from_json
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,7 @@ def from_description(learner: dict[str, Any]) -> LearnerConfig:
         TypeError: a field is unknown.
         ValueError: it does not name one network.
     """
-    [(kind, shape)] = learner["network"].items()
-    networks = {one.__name__: one for one in get_args(Architecture)}
-    # JSON has lists for tuples.
-    given = {key: tuple(x) if isinstance(x, list) else x for key, x in shape.items()}
-    return LearnerConfig(**{**learner, "network": networks[kind](**given)})
+    return LearnerConfig(**{**learner, "network": from_json(learner["network"])})
 
 
 def check(config: LearnerConfig) -> None:

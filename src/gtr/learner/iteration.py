@@ -213,23 +213,19 @@ def learn(
     if moments is not None:
         moments = moments.update(observations, config.observation_memory)
     updated = Policy(trained.actor, moments)
-    track, moved = tracking.move(track, updated, distribution)
+    track, moved = tracking.move(track, updated, distribution, iteration)
     weight_norm = optax.tree.norm(trained.actor)
     ended = jnp.maximum(finished.number, 1)
     nothing = jnp.where(finished.number > 0, 0.0, jnp.nan)
-    measures |= (
-        moved
-        | tracking.health(track, updated, iteration)
-        | {
-            "episodes": finished.number,
-            "return": finished.reward_sum / ended + nothing,
-            "length": finished.length / ended + nothing,
-            **{name: total / ended + nothing for name, total in finished.measures.items()},
-            "explained_variance": 1 - jnp.var(advantages) / jnp.maximum(jnp.var(targets), 1e-12),
-            "weight_norm": weight_norm,
-            "learning_rate": jnp.asarray(rates.learning_rate, jnp.float32),
-        }
-    )
+    measures |= moved | {
+        "episodes": finished.number,
+        "return": finished.reward_sum / ended + nothing,
+        "length": finished.length / ended + nothing,
+        **{name: total / ended + nothing for name, total in finished.measures.items()},
+        "explained_variance": 1 - jnp.var(advantages) / jnp.maximum(jnp.var(targets), 1e-12),
+        "weight_norm": weight_norm,
+        "learning_rate": jnp.asarray(rates.learning_rate, jnp.float32),
+    }
     measures |= look_for_faults(
         batch.successor,
         batch.reward,

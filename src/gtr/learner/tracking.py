@@ -8,7 +8,6 @@ which begins with fresh episodes, so each policy can read them from the beginnin
 in states that are spread over them with the memory that it has there.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -84,27 +83,27 @@ def begin_reading(policy: Policy, observations: Array, begins: Bool[Array, "t e"
 
 
 def _from_here(policy: Policy, probes: Array | Passage) -> Track:
-    outputs = _on_probes(policy, probes, policy)
+    outputs = policy.actor.of_features(_features(policy, probes))
     return Track(probes, outputs, outputs, outputs, jnp.float32(0))
 
 
-def _on_probes(
-    policy: Policy, probes: Array | Passage, ask: Callable[[Array | Segment], Array]
-) -> Float[Array, "s p"]:
-    """What is asked of a policy, on the probe states."""
+def _features(policy: Policy, probes: Array | Passage) -> Float[Array, "s f"]:
+    """What the head of a policy is given on the probe states."""
     if not isinstance(probes, Passage):
-        return ask(probes)
+        return policy.features(probes)
     rows = jnp.linspace(0, probes.begins.size - 1, PROBES).astype(jnp.int32)
-    return ask(Segment(*probes, policy.memory(probes.begins.shape[1])))[rows]
+    return policy.features(Segment(*probes, policy.memory(probes.begins.shape[1])))[rows]
 
 
 def move(
-    track: Track, policy: Policy, distribution: Distribution
+    track: Track, policy: Policy, distribution: Distribution, iteration: Array
 ) -> tuple[Track, dict[str, Float[Array, ""]]]:
-    """The track after one more step of the policy, and its measures."""
-    after = _on_probes(policy, track.probes, policy)
-    step = distribution.hellinger(track.now, after)
-    net = distribution.hellinger(track.start, after)
+    """The track after one more step of the policy, and the measures of movement and health."""
+    features = _features(policy, track.probes)
+    after = policy.actor.of_features(features)
+    # One call for both: each of its own is compiled, and started in each iteration.
+    distance = jax.vmap(distribution.hellinger, (0, None))
+    step, net = distance(jnp.stack([track.now, track.start]), after)
     path = track.path + step
     measures = {
         "step_distance": step,
@@ -116,17 +115,17 @@ def move(
             track.path > 0, distribution.step_cosine(track.before, track.now, after), jnp.nan
         ),
     }
+    measures |= _health(features, iteration)
     return Track(track.probes, track.start, track.now, after, path), measures
 
 
-def health(track: Track, policy: Policy, iteration: Array) -> dict[str, Float[Array, ""]]:
-    """Effective rank exp(H(singular values)) and share of dormant units of the actor's features.
+def _health(features: Float[Array, "s f"], iteration: Array) -> dict[str, Float[Array, ""]]:
+    """Effective rank exp(H(singular values)) and share of dormant units, of the actor's features.
 
     NaN in the iterations between two looks.
     """
 
     def look() -> tuple[Array, Array]:
-        features = _on_probes(policy, track.probes, policy.features)
         singular = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(features.T @ features), 0.0))
         shares = singular / jnp.maximum(singular.sum(), 1e-12)
         entropy = -jnp.sum(jnp.where(shares > 0, shares * jnp.log(jnp.maximum(shares, 1e-12)), 0.0))

@@ -23,6 +23,10 @@ class Actor(eqx.Module):
         """Parameters of the distribution over actions, for what `Network.features` takes."""
         return self._with_free(self.network(seen))
 
+    def of_features(self, features: Float[Array, "n f"]) -> Float[Array, "n p"]:
+        """The same from what the head is given (`Network.features`)."""
+        return self._with_free(self.network.head(features))
+
     def step(self, memory: Memory, observation: Array) -> tuple[Memory, Float[Array, "e p"]]:
         """The memory after a step with observations (e, ...), and what to act by."""
         memory, outputs = self.network.step(memory, observation)

@@ -6,7 +6,7 @@ episode under way.
 """
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Activation = Literal["tanh", "relu", "swish"]
 
@@ -154,3 +154,20 @@ def as_json(architecture: Architecture) -> dict[str, Any]:
     if isinstance(architecture, Recurrent):
         fields["body"] = as_json(architecture.body)
     return {type(architecture).__name__: fields}
+
+
+def from_json(description: dict[str, Any]) -> Architecture:
+    """What `as_json` described.
+
+    Raises:
+        KeyError: it names no network that is known.
+        TypeError: a field is unknown.
+        ValueError: it does not name one network.
+    """
+    [(name, fields)] = description.items()
+    kinds = {kind.__name__: kind for kind in get_args(Architecture)}
+    # JSON has lists for tuples.
+    given = {key: tuple(x) if isinstance(x, list) else x for key, x in fields.items()}
+    if "body" in fields:
+        given["body"] = from_json(fields["body"])
+    return kinds[name](**given)

@@ -15,6 +15,7 @@ from gtr.errors import GTRError
 from gtr.learner.anchors import Policy
 from gtr.learner.randomness import key_words, keys_of
 from gtr.learner.state import Problem
+from gtr.networks.cores import Memory
 from gtr.networks.distributions import masked
 
 
@@ -51,7 +52,7 @@ class Stage(Protocol):
         """The world that a run of this seed met in a phase, as host arrays."""
         ...
 
-    def begin(self, world: World, rng: np.random.Generator) -> Any:
+    def begin(self, policy: Policy, world: World, rng: np.random.Generator) -> Any:
         """A fresh episode; its scene."""
         ...
 
@@ -82,7 +83,7 @@ def play(stage: Stage, policy: Policy, world: World, rng: np.random.Generator) -
     """Episodes without end: every moment of them, the first and the last too."""
     policy = jax.device_put(policy)
     for episode in count(1):
-        scene = stage.begin(world, rng)
+        scene = stage.begin(policy, world, rng)
         step, total, over = 0, 0.0, False
         yield Moment(scene, episode, step, total, over)
         while not over:
@@ -109,11 +110,14 @@ class JaxStage:
         @jax.jit
         def step(
             policy: Policy, key: Array, now: Any, uniform: Float[Array, " r"], world: World
-        ) -> Step:
-            state, observation = now
-            parameters = masked(policy(observation[None])[0], environment.action_mask(state, world))
-            action = distribution.sample(parameters, distribution.noise(uniform))
-            return environment.step(key, state, distribution.to_environment(action), world)
+        ) -> tuple[Memory, Step]:
+            memory, state, observation = now
+            memory, parameters = policy.step(memory, observation[None])
+            parameters = masked(parameters[0], environment.action_mask(state, world))
+            action = distribution.to_environment(
+                distribution.sample(parameters, distribution.noise(uniform))
+            )
+            return memory, environment.step(key, state, action, world)
 
         self._step = step
 
@@ -122,15 +126,16 @@ class JaxStage:
         schedule = keys_of(key_words(seed, range(1))[0]).schedule
         return jax.device_get(self._world(schedule, phase))
 
-    def begin(self, world: World, rng: np.random.Generator) -> Any:
+    def begin(self, policy: Policy, world: World, rng: np.random.Generator) -> Any:
         """See `Stage.begin`."""
-        self._now = self._reset(_key(rng), world)
-        return jax.device_get(self._now[0])
+        self._now = (policy.memory(1), *self._reset(_key(rng), world))
+        return jax.device_get(self._now[1])
 
     def act(self, policy: Policy, world: World, rng: np.random.Generator) -> Acted:
         """See `Stage.act`."""
-        after = self._step(policy, _key(rng), self._now, _uniform(rng, self._uniform), world)
-        self._now = (after.state, after.observation)
+        uniform = _uniform(rng, self._uniform)
+        memory, after = self._step(policy, _key(rng), self._now, uniform, world)
+        self._now = (memory, after.state, after.observation)
         state, reward, over = jax.device_get(
             (after.state, after.reward, after.terminated | after.truncated)
         )
@@ -153,12 +158,15 @@ class HostStage:
         self._problem, self._copy = problem, environment.start()
         self._dtype, self._uniform = environment.observation_dtype, distribution.randomness
         self._observation: Any = None
+        self._memory: Memory = None
 
         @jax.jit
-        def choose(policy: Policy, observation: Array, uniform: Float[Array, " r"]) -> Array:
-            parameters = policy(observation[None])[0]
-            action = distribution.sample(parameters, distribution.noise(uniform))
-            return distribution.to_environment(action)
+        def choose(
+            policy: Policy, memory: Memory, observation: Array, uniform: Float[Array, " r"]
+        ) -> tuple[Memory, Array]:
+            memory, parameters = policy.step(memory, observation[None])
+            action = distribution.sample(parameters[0], distribution.noise(uniform))
+            return memory, distribution.to_environment(action)
 
         self._choose = choose
 
@@ -166,14 +174,16 @@ class HostStage:
         """See `Stage.world`."""
         return self._problem.world(seed, phase)
 
-    def begin(self, world: World, rng: np.random.Generator) -> Any:
+    def begin(self, policy: Policy, world: World, rng: np.random.Generator) -> Any:
         """See `Stage.begin`."""
+        self._memory = policy.memory(1)
         self._see(self._copy.restart(int(rng.integers(2**32)), world))
         return self._copy
 
     def act(self, policy: Policy, world: World, rng: np.random.Generator) -> Acted:
         """See `Stage.act`."""
-        action = self._choose(policy, self._observation, _uniform(rng, self._uniform))
+        uniform = _uniform(rng, self._uniform)
+        self._memory, action = self._choose(policy, self._memory, self._observation, uniform)
         after = self._copy.step(np.asarray(action))
         self._see(after.observation)
         reward = after.reward if after.score is None else after.score
