@@ -11,6 +11,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from gtr.learner.normalisation import Moments, normalised
+from gtr.learner.rollout import rows_of
 from gtr.networks.agent import Actor
 from gtr.networks.cores import Memory
 from gtr.networks.distributions import masked
@@ -154,35 +155,52 @@ def consult(
         return None
     if kept is None:
         return behaviour[:, :, None]
-    steps, copies = behaviour.shape[:2]
     if isinstance(anchor, Recent):
-        parts, groups = places.shape
-        rows = steps * copies // parts
-
-        def dealt(x: Array) -> Array:
-            x = jnp.moveaxis(x.reshape(steps, parts, -1, *x.shape[2:]), 1, 0)
-            x = x.reshape(parts, rows, *x.shape[3:])
-            size = (groups, -(-rows // groups), *x.shape[2:])
-            return jax.vmap(lambda part: jnp.resize(part, size))(x).reshape(-1, *size[1:])
-
-        answers = _ask(
-            kept.policies,
-            _asked(anchor, places.reshape(-1), iteration),
-            dealt(observation),
-            dealt(behaviour),
-        )
-        answers = answers.reshape(parts, -1, answers.shape[-1])[:, :rows]
-        answers = jnp.moveaxis(answers.reshape(parts, steps, copies // parts, -1), 0, 1)
+        answers = _ask_by_turns(anchor, kept.policies, behaviour, observation, iteration, places)
     else:
         policy = jax.tree.map(lambda x: x[0], kept.policies)
         if isinstance(anchor, Average):
             # an average of weights is no policy of the past: it sees what the present one sees
             policy = Policy(policy.actor, moments)
-        answers = policy(observation.reshape(-1, *observation.shape[2:]))
-    return masked(answers.reshape(behaviour.shape), mask)[:, :, None]
+        answers = policy(rows_of(observation)).reshape(behaviour.shape)
+    return masked(answers, mask)[:, :, None]
 
 
-def _asked(anchor: Recent, places: Int[Array, " g"], iteration: Array) -> Int[Array, " g"]:
+def _ask_by_turns(
+    anchor: Recent,
+    policies: Policy,
+    behaviour: Float[Array, "t e p"],
+    observation: Array,
+    iteration: Array,
+    places: Int[Array, "parts groups"],
+) -> Float[Array, "t e p"]:
+    """What one anchor says of each sample: a group is a stretch of time of a part of the copies.
+
+    A last stretch that would be too short begins earlier, where it is answered anew.
+    """
+    (steps, copies), (parts, groups) = behaviour.shape[:2], places.shape
+    numbers = _asked(anchor, places, iteration)
+    size = (-(-steps // groups), copies // parts)
+
+    def ask(i: Array, answers: Array) -> Array:
+        part, group = i // groups, i % groups
+        number, at = numbers[part, group], (group * size[0], part * size[1])
+
+        def asked() -> Array:
+            shape = observation.shape[2:]
+            seen = lax.dynamic_slice(observation, (*at, *[0] * len(shape)), (*size, *shape))
+            policy = jax.tree.map(lambda x: x[number - 1], policies)
+            said = policy(rows_of(seen)).reshape(*size, -1)
+            return lax.dynamic_update_slice(answers, said, (*at, 0))
+
+        return lax.cond(number == 0, lambda: answers, asked)
+
+    return lax.fori_loop(0, parts * groups, ask, behaviour)
+
+
+def _asked(
+    anchor: Recent, places: Int[Array, "parts groups"], iteration: Array
+) -> Int[Array, "parts groups"]:
     """The number of the anchor that each group asks; 0 is the behaviour policy."""
     turn = (places + iteration) % GROUPS
     # The fractional parts of multiples of the golden ratio fill [0, 1) evenly.
@@ -190,20 +208,3 @@ def _asked(anchor: Recent, places: Int[Array, " g"], iteration: Array) -> Int[Ar
     share = jnp.cumsum(jnp.asarray(anchor.weights(), jnp.float32))
     found = jnp.searchsorted(share, point, side="right", method="compare_all")
     return jnp.minimum(found, anchor.count - 1)
-
-
-def _ask(
-    policies: Policy,
-    numbers: Int[Array, " g"],
-    observation: Array,
-    behaviour: Float[Array, "g m p"],
-) -> Float[Array, "g m p"]:
-    def one(given: tuple[Array, Array, Array]) -> Array:
-        number, observation, behaviour = given
-        return lax.cond(
-            number == 0,
-            lambda: behaviour,
-            lambda: jax.tree.map(lambda x: x[number - 1], policies)(observation),
-        )
-
-    return lax.map(one, (numbers, observation, behaviour))
