@@ -10,7 +10,7 @@ import numpy as np
 
 from gtr.environments.corner_switch import CornerSwitch
 from gtr.learner.config import LearnerConfig
-from gtr.learner.state import Problem
+from gtr.learner.run import problem_of as problem_of
 from gtr.networks.architectures import MLP
 from gtr.suites import Suite
 
@@ -46,16 +46,6 @@ def small_suite(
         phase_budget=phase_iterations * config.environments * config.rollout_length,
         seeds=1,
         config=config,
-    )
-
-
-def problem_of(suite: Suite) -> Problem:
-    return Problem(
-        environment=suite.environment,
-        changing=suite.changing,
-        phase_iterations=suite.phase_iterations,
-        iterations=suite.iterations,
-        config=suite.config,
     )
 
 
