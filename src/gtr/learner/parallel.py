@@ -65,7 +65,7 @@ def split(
         return function
 
     def joined(x: Array, dim: int) -> Array:
-        return jnp.moveaxis(x, 0, dim).reshape(*x.shape[1 : dim + 1], -1, *x.shape[dim + 2 :])
+        return x.reshape(-1, *x.shape[2:]) if dim == 0 else jnp.concatenate(list(x), dim)
 
     def on_parts(*arguments: Any) -> tuple:
         given = list(zip(arguments, in_dims, strict=True))

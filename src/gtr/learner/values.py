@@ -35,14 +35,15 @@ def values_of(
     def value(observation: Array) -> Array:
         return state.trained.critic(normalised(state.moments, observation))
 
-    length, copies = shape = batch.reward.shape
-    seen = value(jnp.concatenate([rows_of(batch.observation), last])).reshape(length + 1, copies)
+    shape = batch.reward.shape
+    values = value(rows_of(batch.observation)).reshape(shape)
+    following = jnp.concatenate([values[1:], value(last)[None]])
     at_truncation = lax.cond(
         jnp.any(batch.truncated),
         lambda: value(rows_of(batch.successor)).reshape(shape),
         lambda: jnp.zeros(shape),
     )
-    return (seen[:-1], jnp.where(batch.truncated, at_truncation, seen[1:])), None
+    return (values, jnp.where(batch.truncated, at_truncation, following)), None
 
 
 def _read(
