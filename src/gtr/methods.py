@@ -29,7 +29,7 @@ from gtr.objective import (
     Recent,
     Stale,
     Unclipped,
-    defaults,
+    gaussian_trust_region,
     validate,
 )
 
@@ -77,10 +77,7 @@ _GTR = "our reading of arXiv:2606.03382"
 
 
 def _gtr(name: str, **parts: Any) -> Method:
-    whole = Method(
-        name, Clip(defaults.CLIP), penalty=Gaussian(), anchor=Recent(), relative=defaults.RELATIVE
-    )
-    return replace(whole, **parts)
+    return replace(gaussian_trust_region(), name=name, **parts)
 
 
 _ENTRIES = {

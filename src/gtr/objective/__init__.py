@@ -6,6 +6,7 @@ It imports neither JAX nor PyTorch, and nothing else of this package but the err
 
 from gtr.objective.anchors import Anchor, Average, Behaviour, Initial, Recent, Stale
 from gtr.objective.diagnostics import diagnostics
+from gtr.objective.gaussian_trust_region import gaussian_trust_region
 from gtr.objective.method import (
     Evaluation,
     Method,
@@ -61,6 +62,7 @@ __all__ = [
     "evaluate",
     "gaussian_hellinger",
     "gaussian_step_cosine",
+    "gaussian_trust_region",
     "half_square",
     "half_square_of_probabilities",
     "kernel",

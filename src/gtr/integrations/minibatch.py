@@ -1,0 +1,64 @@
+"""GTR's loss on a minibatch of a PyTorch trainer, where each sample has one anchor."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from gtr.objective import Evaluation, Method, diagnostics, evaluate
+from gtr.objective.numerics import Number
+
+
+def policy_loss(
+    method: Method,
+    *,
+    log_prob: Tensor,
+    behaviour_log_prob: Tensor,
+    anchor_log_prob: Tensor,
+    advantage: Tensor,
+    stiffness: Number | None = None,
+) -> tuple[Tensor, Evaluation]:
+    """What the policy descends, without the entropy bonus.
+
+    Args:
+        method: with an anchor.
+        log_prob: (...) of the policy that is trained, nats.
+        behaviour_log_prob: (...) of the policy that collected the samples.
+        anchor_log_prob: (...) of each sample's anchor (`RecentPolicies.ask`).
+        advantage: (...).
+        stiffness: the batch's (`gtr.objective.batch_stiffness`).
+
+    Returns:
+        The loss (), and what `measures` needs.
+    """
+    evaluation = evaluate(
+        method,
+        log_prob=log_prob,
+        behaviour_log_prob=behaviour_log_prob,
+        anchor_log_probs=anchor_log_prob[..., None],
+        anchor_weights=torch.ones(1, device=log_prob.device),
+        advantage=advantage,
+        stiffness=stiffness,
+    )
+    return evaluation.penalty.mean() - evaluation.surrogate.mean(), evaluation
+
+
+def measures(
+    method: Method,
+    evaluation: Evaluation,
+    *,
+    advantage: Tensor,
+    mask: Tensor | None = None,
+    stiffness: Number | None = None,
+) -> Mapping[str, float]:
+    """`gtr.objective.diagnostics` of samples with one anchor each, as numbers that are not NaN.
+
+    `anchor_spread` is that of a sample's anchor and the behaviour policy.
+    """
+    assert evaluation.anchor_log_ratios is not None
+    pair = [evaluation.log_ratio[..., None], evaluation.anchor_log_ratios]
+    evaluation = evaluation._replace(anchor_log_ratios=torch.cat(pair, -1))
+    found = diagnostics(method, evaluation, advantage=advantage, mask=mask, stiffness=stiffness)
+    numbers = {name: float(value) for name, value in found.items()}
+    return {name: number for name, number in numbers.items() if not math.isnan(number)}
