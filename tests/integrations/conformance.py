@@ -1,4 +1,4 @@
-"""What every integration must pass. A framework's test file inherits `Conformance` and answers it."""
+"""What every integration must pass: its test file inherits `Conformance` and answers it."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -44,8 +44,8 @@ class Conformance:
         """The algorithm with some of `stiffness`, `radius`, `anchors`, `every`, `decay`."""
 
     @abstractmethod
-    def share_right_after_a_change(self) -> float:
-        """Trained on `probes.Reversing` over two changes: the share of its greedy actions that pay."""
+    def share_that_pays_after_two_changes(self) -> float:
+        """Of greedy actions that pay, after training on `probes.Reversing` over two changes."""
 
     def test_the_gradient_is_that_of_the_objective(self) -> None:
         found, expected = self.gradients()
@@ -73,4 +73,4 @@ class Conformance:
             self.build(**{number: value})
 
     def test_it_learns_where_the_world_changes(self) -> None:
-        assert self.share_right_after_a_change() > 0.9
+        assert self.share_that_pays_after_two_changes() > 0.9
