@@ -1,9 +1,10 @@
 """The table of the results, in Markdown."""
 
 import json
-import statistics
 from pathlib import Path
 from typing import Any
+
+import numpy
 
 BEGIN, END = "<!-- results: written by run.py -->", "<!-- end of results -->"
 
@@ -58,13 +59,13 @@ def _cell(cell: Results, reference: str) -> list[str]:
             ratios = _spread([ours / theirs for ours, theirs in pairs], ".2f")
         lines.append(
             f"| {name} | {_spread(speeds, '.1f')} | {ratios}"
-            f" | {result['compile_s']:.1f} | {result['peak_mb']:.0f} |"
+            f" | {_spread(result['compile_s'], '.1f')} | {result['peak_mb']:.0f} |"
         )
     return lines
 
 
 def _spread(numbers: list[float], form: str) -> str:
-    low, middle, high = min(numbers), statistics.median(numbers), max(numbers)
+    low, middle, high = numpy.quantile(numbers, [0.25, 0.5, 0.75])
     return f"{middle:{form}} ({low:{form}} to {high:{form}})"
 
 

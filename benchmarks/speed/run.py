@@ -1,9 +1,10 @@
 """Measure the trainers side by side: speed, compile time and memory, ours and peers'.
 
 For each environment and number of seeds, a worker of each kind is started and warmed up alone.
-Then the workers make one timed repeat each, in turns and for several rounds, with the others idle,
-so a disturbance of the machine meets all alike and the speeds of one round can be divided by each
-other. Peers' virtual environments are made under `.envs/` on the first run.
+Then the workers make one short timed repeat each, in turns and for many rounds, with the others
+idle, so a disturbance of the machine meets all alike and the speeds of one round can be divided by
+each other. Compile times are of several starts, in turns as well. Peers' virtual environments are
+made under `.envs/` on the first run.
 """
 
 import argparse
@@ -35,7 +36,21 @@ def measure(
         workers.pop(name).end()
 
     steps = {name: KINDS[name].steps[seeds > 1] // arguments.shorten for name in names}
+    starts: dict[str, list[float]] = {name: [] for name in names}
     try:
+        for number in range(arguments.starts - 1):
+            for name in names:
+                worker = Worker(name, environment, seeds, steps[name])
+                try:
+                    worker.wait_until_ready(arguments.warm_up_timeout)
+                    for _ in range(3):
+                        worker.repeat(arguments.repeat_timeout)
+                    starts[name].append(worker.finish(arguments.repeat_timeout)["compile_s"])
+                except WorkerError as error:
+                    say(f"{environment}, {seeds} seeds: {name} {error}")
+                finally:
+                    worker.end()
+            say(f"{environment}, {seeds} seeds: start {number + 1} of {arguments.starts}")
         for name in names:
             say(f"{environment}, {seeds} seeds: {name} warms up")
             workers[name] = Worker(name, environment, seeds, steps[name])
@@ -56,6 +71,7 @@ def measure(
         for name in list(workers):
             try:
                 result = workers[name].finish(arguments.repeat_timeout)
+                result["compile_s"] = [*starts[name], result["compile_s"]]
                 results[name] = {"steps_a_repeat": steps[name] * seeds, **result}
                 workers.pop(name)
             except WorkerError as error:
@@ -95,7 +111,8 @@ def main() -> None:
     parser.add_argument("--trainers", nargs="+", choices=sorted(KINDS), default=list(KINDS))
     parser.add_argument("--environments", nargs="+", choices=environments, default=environments)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 16])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=24)
+    parser.add_argument("--starts", type=int, default=3, help="how often compilation is timed")
     parser.add_argument("--reference", choices=sorted(KINDS), default="ours-ppo")
     parser.add_argument(
         "--shorten", type=int, default=1, help="divide each repeat's length by this"
