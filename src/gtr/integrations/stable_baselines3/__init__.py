@@ -1,0 +1,14 @@
+"""GTR for users of Stable-Baselines3: a drop-in for `PPO`, and a callback that looks at movement."""
+
+from gtr.errors import GTRError
+
+try:
+    import stable_baselines3  # noqa: F401
+except ImportError as error:
+    raise GTRError(
+        "stable-baselines3 is not installed: pip install 'gtr-rl[stable-baselines3]'"
+    ) from error
+
+from gtr.integrations.stable_baselines3.gtr import GTR
+
+__all__ = ["GTR"]
