@@ -38,11 +38,13 @@ class RecurrentGTR(TrustRegion, RecurrentPPO):
 
     def _samples(self, rows: np.ndarray) -> Any:
         # Every row begins a sequence, so each is read from its own recorded memory.
-        begins = np.ones((self.rollout_buffer.buffer_size * self.n_envs, 1), np.float32)
-        return self.rollout_buffer._get_samples(rows, begins)
+        buffer: Any = self.rollout_buffer
+        begins = np.ones((buffer.buffer_size * self.n_envs, 1), np.float32)
+        return buffer._get_samples(rows, begins)
 
     def _evaluate(self, samples: Any) -> tuple[Tensor, Tensor, Tensor | None]:
-        return self.policy.evaluate_actions(
+        policy: Any = self.policy
+        return policy.evaluate_actions(
             samples.observations,
             self._actions(samples),
             samples.lstm_states,

@@ -1,4 +1,4 @@
-"""GTR for users of Stable-Baselines3: a drop-in for `PPO`, and a callback that looks at movement."""
+"""GTR for users of Stable-Baselines3: a drop-in for `PPO`, and a callback on movement."""
 
 from gtr.errors import GTRError
 
@@ -10,5 +10,6 @@ except ImportError as error:
     ) from error
 
 from gtr.integrations.stable_baselines3.gtr import GTR
+from gtr.integrations.stable_baselines3.movement_callback import MovementCallback
 
-__all__ = ["GTR"]
+__all__ = ["GTR", "MovementCallback"]

@@ -8,7 +8,6 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file
-from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
 from torch.nn import functional
@@ -17,7 +16,7 @@ from gtr.errors import GTRError
 from gtr.integrations.minibatch import measures, policy_loss
 from gtr.integrations.recent_policies import RecentPolicies
 from gtr.objective import Method, Recent, batch_stiffness, defaults, gaussian_trust_region
-from gtr.objective.numerics import SMALLEST_CLIP
+from gtr.objective.numerics import SMALLEST_CLIP, Number
 
 # The attribute, and so the file in the archive that `save` writes.
 _KEPT = "recent_policies"
@@ -85,7 +84,7 @@ class TrustRegion(OnPolicyAlgorithm):
         stiffness = None  # minibatches whose advantages are standardised are in units of their own
         if not self.normalize_advantage:
             advantages = torch.as_tensor(self.rollout_buffer.advantages)
-            stiffness = float(batch_stiffness(method, advantages))
+            stiffness = batch_stiffness(method, advantages)
 
         steps: list[_Step] = []
         epoch_begins = 0
@@ -120,8 +119,8 @@ class TrustRegion(OnPolicyAlgorithm):
         params = load_path_or_dict
         if not isinstance(params, dict):
             _, params, _ = load_from_zip_file(params, device=device, load_data=False)
-        present = {_KEPT: self.recent_policies.state_dict()}
-        super().set_parameters(present | params, exact_match, device)
+        kept: dict[str, Any] = {_KEPT: self.recent_policies.state_dict()}
+        super().set_parameters(kept | params, exact_match, device)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         modules, variables = super()._get_torch_save_params()
@@ -182,7 +181,7 @@ class TrustRegion(OnPolicyAlgorithm):
         return self.policy.evaluate_actions(samples.observations, self._actions(samples))
 
     def _step(
-        self, method: Method, stiffness: float | None, clip_range_vf: float | None, samples: Any
+        self, method: Method, stiffness: Number | None, clip_range_vf: float | None, samples: Any
     ) -> "_Step":
         values, log_prob, entropy = self._evaluate(samples)
         old_log_prob, anchor_log_prob = samples.old_log_prob.reshape(-1, 2).unbind(1)
@@ -215,6 +214,7 @@ class TrustRegion(OnPolicyAlgorithm):
         self._refuse_unless_finite(
             loss, {"return": returns, "policy output": log_prob, "value": values, "loss": loss}
         )
+        assert evaluation.clipped is not None  # the method has a clip
         with torch.no_grad():
             log_ratio = log_prob - old_log_prob
             kl = torch.mean((torch.exp(log_ratio) - 1) - log_ratio)
@@ -254,7 +254,7 @@ class TrustRegion(OnPolicyAlgorithm):
     def _record(
         self,
         method: Method,
-        stiffness: float | None,
+        stiffness: Number | None,
         steps: "list[_Step]",
         last_epoch: "list[_Step]",
     ) -> None:
