@@ -6,7 +6,7 @@ from dataclasses import dataclass
 # A step of this Hellinger distance is a KL divergence of about 4 h^2 = 0.0004 nats; PPO's target,
 # where it is given one, is usually some 0.01.
 _STILL = 0.01
-# From which numbers on something is said: episodes in a half, and shares; ours, and no measurement's.
+# Episodes in a half, and shares, from which on something is said; ours, and no measurement's.
 _FEW = 8
 _DROWNED = 0.5
 _QUIET = 0.1
@@ -95,10 +95,11 @@ def _movement(stretch: Stretch) -> tuple[str, str]:
         gait = "wandering"
     else:
         gait = "directed"
+    cosine = "unknown" if math.isnan(stretch.step_cosine) else f"{stretch.step_cosine:.2f}"
     return gait, (
         f"path length {length:.3g}, net displacement {stretch.net_displacement:.3g}, directional "
         f"efficiency {efficiency:.2f} (1 is straight, {by_chance:.2f} is {updates} equal steps at "
-        f"right angles), mean cosine of successive steps {stretch.step_cosine:.2f}: {gait}"
+        f"right angles), mean cosine of successive steps {cosine}: {gait}"
     )
 
 

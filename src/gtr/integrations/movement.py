@@ -53,10 +53,10 @@ class Gaussians:
     std: np.ndarray
 
 
-Behaviour = Categoricals | Gaussians
+Answers = Categoricals | Gaussians
 
 
-def behaviour(distribution: Distribution | Sequence[Categorical]) -> Behaviour:
+def answers(distribution: Distribution | Sequence[Categorical]) -> Answers:
     """The numbers of a distribution over the actions in n states, without gradient, in NumPy.
 
     Args:
@@ -68,7 +68,7 @@ def behaviour(distribution: Distribution | Sequence[Categorical]) -> Behaviour:
         GTRError: it is another distribution.
     """
     if isinstance(distribution, Independent | TransformedDistribution):
-        return behaviour(distribution.base_dist)
+        return answers(distribution.base_dist)
     if isinstance(distribution, Normal):
         return Gaussians(_rows(distribution.loc), _rows(distribution.scale))
     if isinstance(distribution, Bernoulli):
@@ -87,7 +87,7 @@ def behaviour(distribution: Distribution | Sequence[Categorical]) -> Behaviour:
     return Categoricals(np.stack(padded, 1))
 
 
-def distance(p: Behaviour, q: Behaviour) -> float:
+def distance(p: Answers, q: Answers) -> float:
     """Hellinger distance in [0, 1], mean over the states."""
     if isinstance(p, Categoricals) and isinstance(q, Categoricals):
         return float(multi_categorical_hellinger(p.logits, q.logits))
@@ -96,7 +96,7 @@ def distance(p: Behaviour, q: Behaviour) -> float:
     return float(gaussian_hellinger(p.mean, p.std, q.mean, q.std))
 
 
-def step_cosine(before: Behaviour, now: Behaviour, after: Behaviour) -> float:
+def step_cosine(before: Answers, now: Answers, after: Answers) -> float:
     """Cosine between the step to `now` and the step from it, in [-1, 1]; NaN without a step."""
     if isinstance(now, Categoricals):
         assert isinstance(before, Categoricals)
@@ -107,7 +107,7 @@ def step_cosine(before: Behaviour, now: Behaviour, after: Behaviour) -> float:
     return float(gaussian_step_cosine(before.mean, now.mean, after.mean, now.std))
 
 
-def entropy_share(policy: Behaviour) -> float | None:
+def entropy_share(policy: Answers) -> float | None:
     """Mean entropy over the largest possible, in [0, 1]; None for Gaussians, which have none."""
     if isinstance(policy, Gaussians):
         return None
@@ -128,14 +128,14 @@ class Path:
         cosines: between each step and the one before it.
     """
 
-    def __init__(self, start: Behaviour) -> None:
+    def __init__(self, start: Answers) -> None:
         """Begins at `start`."""
         self._start = self.now = start
-        self._before: Behaviour | None = None
+        self._before: Answers | None = None
         self.steps: list[float] = []
         self.cosines: list[float] = []
 
-    def add(self, now: Behaviour) -> None:
+    def add(self, now: Answers) -> None:
         """The policy after another update, in the same states."""
         self.steps.append(distance(self.now, now))
         if self._before is not None:

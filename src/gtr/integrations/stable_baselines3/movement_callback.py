@@ -11,7 +11,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from gtr.errors import GTRError
 from gtr.integrations.diagnosis import Stretch, diagnose
-from gtr.integrations.movement import Behaviour, Gaussians, Path, behaviour, entropy_share
+from gtr.integrations.movement import Answers, Gaussians, Path, answers, entropy_share
 
 
 class MovementCallback(BaseCallback):
@@ -112,7 +112,7 @@ class _Window:
 
     def __post_init__(self) -> None:
         self._asked = _probes(self.algorithm, self.probes)
-        self.path = Path(self._behaviour())
+        self.path = Path(self._answers())
         self._updates = self.algorithm._n_updates
 
     def follow(self) -> bool:
@@ -120,7 +120,7 @@ class _Window:
         if self.algorithm._n_updates == self._updates:
             return False
         self._updates = self.algorithm._n_updates
-        self.path.add(self._behaviour())
+        self.path.add(self._answers())
         return True
 
     def add_rollout(self, returns: list[float]) -> None:
@@ -138,12 +138,13 @@ class _Window:
         """All of it, for the diagnosis."""
         path, now = self.path, self.path.now
         measures = path.measures()
+        cosines = [cosine for cosine in path.cosines if not math.isnan(cosine)]
         return Stretch(
             updates=len(path.steps),
             timesteps=self.timesteps,
             path_length=measures["path_length"],
             net_displacement=measures["net_displacement"],
-            step_cosine=float(np.mean(path.cosines)) if path.cosines else math.nan,
+            step_cosine=float(np.mean(cosines)) if cosines else math.nan,
             returns=tuple(self.returns),
             observation_scale=self.observation_scale,
             advantage_scales=(min(self.advantage_scales), max(self.advantage_scales)),
@@ -152,7 +153,7 @@ class _Window:
             std=float(np.mean(now.std)) if isinstance(now, Gaussians) else None,
         )
 
-    def _behaviour(self) -> Behaviour:
+    def _answers(self) -> Answers:
         policy = self.algorithm.policy
         training = policy.training
         policy.set_training_mode(False)
@@ -161,7 +162,7 @@ class _Window:
         policy.set_training_mode(training)
         said = said[0] if isinstance(said, tuple) else said  # a memory comes with it
         several = getattr(said, "distributions", None)
-        return behaviour(said.distribution if several is None else several)
+        return answers(said.distribution if several is None else several)
 
 
 def _probes(algorithm: OnPolicyAlgorithm, number: int) -> dict[str, Any]:
