@@ -14,11 +14,14 @@ from gtr.objective import (
     directional_efficiency,
     gaussian_hellinger,
     gaussian_step_cosine,
+    multi_categorical_hellinger,
+    multi_categorical_step_cosine,
 )
 
 STATES, ACTIONS = 5, 4
 logits = hnp.arrays(np.float64, (STATES, ACTIONS), elements=st.floats(-30, 30))
 means = hnp.arrays(np.float64, (STATES, 2), elements=st.floats(-20, 20))
+components = hnp.arrays(np.float64, (STATES, 2, ACTIONS), elements=st.floats(-30, 30))
 stds = hnp.arrays(np.float64, (STATES, 2), elements=st.floats(0.01, 10))
 
 
@@ -62,6 +65,30 @@ def test_small_distances_keep_their_digits(library, dtype):
     one = np.ones((1, 1))
     distance = library.value(gaussian_hellinger, 0 * one, one, h * one, one, dtype=dtype)
     assert distance == pytest.approx(h / math.sqrt(8), rel=2e-3)
+
+
+def jointly(logits):
+    """Of all combinations of two components' actions: (states, actions^2) log-probabilities."""
+    first, second = np.moveaxis(logits - np.logaddexp.reduce(logits, -1, keepdims=True), 1, 0)
+    return (first[:, :, None] + second[:, None, :]).reshape(len(logits), -1)
+
+
+@given(components, components)
+def test_distance_of_components_is_that_of_their_combinations(library, p, q):
+    expected = categorical_hellinger(jointly(p), jointly(q))
+    found = library.value(multi_categorical_hellinger, p, q)
+    assert found == pytest.approx(expected, abs=1e-7)
+    alone = library.value(multi_categorical_hellinger, p[:, :1], q[:, :1])
+    assert alone == pytest.approx(categorical_hellinger(p[:, 0], q[:, 0]), abs=1e-12)
+
+
+def test_components_of_fewer_actions_are_padded_and_disjoint_ones_are_at_distance_one(library):
+    p = np.array([[[0.0, 1.0, 2.0], [0.0, 3.0, -math.inf]]])
+    q = np.array([[[0.0, 1.0, 2.0], [2.0, 1.0, -math.inf]]])
+    expected = categorical_hellinger(p[:, 1, :2], q[:, 1, :2])
+    assert library.value(multi_categorical_hellinger, p, q) == pytest.approx(expected)
+    q[0, 1] = [-math.inf, -math.inf, 0.0]
+    assert library.value(multi_categorical_hellinger, p, q) == 1
 
 
 @given(means, stds, means, stds)
@@ -132,6 +159,18 @@ def test_categorical_cosine_is_that_of_the_root_probabilities(library, p, q, r):
     if lengths > 1e-6:
         assert cosine == pytest.approx(np.sum(first * second) / lengths, abs=1e-6)
     assert math.isnan(cosine) or abs(cosine) <= 1
+
+
+@given(components, components, components)
+def test_cosine_of_components_is_that_of_their_combinations(library, p, q, r):
+    joint = [np.exp(0.5 * jointly(x)) for x in (p, q, r)]
+    lengths = [np.linalg.norm(joint[i + 1] - joint[i]) for i in range(2)]
+    cosine = library.value(multi_categorical_step_cosine, p, q, r)
+    if min(lengths) > 1e-4:
+        expected = categorical_step_cosine(*(jointly(x) for x in (p, q, r)))
+        assert cosine == pytest.approx(float(expected), abs=1e-6)
+    assert math.isnan(cosine) or abs(cosine) <= 1
+    assert math.isnan(library.value(multi_categorical_step_cosine, p, p, r))
 
 
 def test_gaussian_cosine_counts_in_standard_deviations(library):

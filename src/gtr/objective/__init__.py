@@ -21,6 +21,8 @@ from gtr.objective.movement import (
     directional_efficiency,
     gaussian_hellinger,
     gaussian_step_cosine,
+    multi_categorical_hellinger,
+    multi_categorical_step_cosine,
 )
 from gtr.objective.penalties import (
     Bump,
@@ -66,5 +68,7 @@ __all__ = [
     "half_square",
     "half_square_of_probabilities",
     "kernel",
+    "multi_categorical_hellinger",
+    "multi_categorical_step_cosine",
     "validate",
 ]

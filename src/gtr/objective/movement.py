@@ -14,7 +14,7 @@ import math
 
 from array_api_compat import array_namespace
 
-from gtr.objective.numerics import Array, Number, widened
+from gtr.objective.numerics import Array, Number, bounded, widened
 
 
 def categorical_hellinger(logits_p: Array, logits_q: Array) -> Array:
@@ -30,6 +30,24 @@ def categorical_hellinger(logits_p: Array, logits_q: Array) -> Array:
     xp = array_namespace(logits_p)
     difference = _root_probabilities(logits_p) - _root_probabilities(logits_q)
     return xp.mean(xp.sqrt(0.5 * xp.sum(difference * difference, axis=-1)))
+
+
+def multi_categorical_hellinger(logits_p: Array, logits_q: Array) -> Array:
+    """Mean Hellinger distance between policies whose action has independent categorical components.
+
+    sqrt(1 - prod_i (1 - h_i^2)), with h_i the distance of component i: affinities multiply.
+
+    Args:
+        logits_p: (..., components, actions) logits or log-probabilities; -inf for actions that are
+            masked, and where a component has fewer actions than others.
+        logits_q: the same shape.
+
+    Returns:
+        () in [0, 1]: the mean over all leading axes.
+    """
+    squares = _joint_squares(_root_probabilities(logits_p), _root_probabilities(logits_q))
+    xp = array_namespace(squares)
+    return xp.mean(xp.sqrt(squares))
 
 
 def gaussian_hellinger(mean_p: Array, std_p: Array, mean_q: Array, std_q: Array) -> Array:
@@ -101,6 +119,34 @@ def categorical_step_cosine(logits_before: Array, logits: Array, logits_after: A
     return _cosine(now - before, after - now, negligible)
 
 
+def multi_categorical_step_cosine(
+    logits_before: Array, logits: Array, logits_after: Array
+) -> Array:
+    """`categorical_step_cosine` where the action has independent categorical components.
+
+    The vectors have an entry for each combination of actions, far too many to write down. The law
+    of cosines needs their distances only.
+
+    Args:
+        logits_before: (..., components, actions) as in `multi_categorical_hellinger`.
+        logits: the same shape.
+        logits_after: the same shape.
+
+    Returns:
+        () in [-1, 1], or NaN, as there.
+    """
+    before, now, after = (_root_probabilities(x) for x in (logits_before, logits, logits_after))
+    xp = array_namespace(now)
+    first, second, both = (
+        xp.sum(_joint_squares(p, q)) for p, q in ((before, now), (now, after), (before, after))
+    )
+    eps = float(xp.finfo(now.dtype).eps)
+    negligible = 8 * eps * eps * math.prod(now.shape[:-1])
+    moved = (first > negligible) & (second > negligible)
+    cosine = (both - first - second) / xp.where(moved, 2 * xp.sqrt(first * second), 1.0)
+    return xp.where(moved, bounded(cosine, -1.0, 1.0), math.nan)
+
+
 def gaussian_step_cosine(mean_before: Array, mean: Array, mean_after: Array, std: Array) -> Array:
     """Cosine between two successive steps of Gaussian policies' means, in standard deviations.
 
@@ -122,6 +168,15 @@ def _root_probabilities(logits: Array) -> Array:
     xp = array_namespace(logits)
     weights = xp.exp(0.5 * (logits - xp.max(logits, axis=-1, keepdims=True)))
     return weights / xp.sqrt(xp.sum(weights * weights, axis=-1, keepdims=True))
+
+
+def _joint_squares(roots_p: Array, roots_q: Array) -> Array:
+    """Squared Hellinger distances (...) of independent components (..., components, actions)."""
+    xp = array_namespace(roots_p)
+    squares = bounded(0.5 * xp.sum((roots_p - roots_q) ** 2, axis=-1), 0.0, 1.0)
+    # Of one component it is the square itself. Disjoint components have log 0, and distance 1.
+    affinity = xp.where(squares < 1, xp.log1p(-xp.where(squares < 1, squares, 0.0)), -math.inf)
+    return -xp.expm1(xp.sum(affinity, axis=-1))
 
 
 def _cosine(first: Array, second: Array, negligible: float) -> Array:
