@@ -1,7 +1,7 @@
 """Measure the trainers side by side: speed, compile time and memory, ours and peers'.
 
 For each environment and number of seeds, a worker of each kind is started and warmed up alone.
-Then the workers make one short timed repeat each, in turns and for many rounds, with the others
+Then the workers make one timed repeat each, in turns and for several rounds, with the others
 idle, so a disturbance of the machine meets all alike and the speeds of one round can be divided by
 each other. Compile times are of several starts, in turns as well. Peers' virtual environments are
 made under `.envs/` on the first run.
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--trainers", nargs="+", choices=sorted(KINDS), default=list(KINDS))
     parser.add_argument("--environments", nargs="+", choices=environments, default=environments)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 16])
-    parser.add_argument("--rounds", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--starts", type=int, default=3, help="how often compilation is timed")
     parser.add_argument("--reference", choices=sorted(KINDS), default="ours-ppo")
     parser.add_argument(

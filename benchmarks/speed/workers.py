@@ -35,14 +35,14 @@ class Kind:
         options: more of its command line.
         many_seeds: whether it can train several seeds side by side.
         steps: environment steps a seed in one repeat, for (one seed, several seeds): enough for
-            half a second on two cores, since trainers differ a hundredfold.
+            seconds on two cores, since trainers differ a hundredfold.
     """
 
     script: str
     peer: str | None
     options: tuple[str, ...] = ()
     many_seeds: bool = True
-    steps: tuple[int, int] = (2**15, 2**12)
+    steps: tuple[int, int] = (2**17, 2**14)
 
 
 KINDS = {
@@ -51,10 +51,10 @@ KINDS = {
     "ours-gtr-8": Kind("ours.py", None, ("--method", "gtr", "--anchors", "8")),
     "purejaxrl-style": Kind("purejaxrl_style.py", "purejaxrl"),
     "rejax": Kind("rejax_worker.py", "rejax"),
-    "sbx": Kind("stable_baselines.py", "sbx", ("--trainer", "sbx"), False, (2**13, 0)),
-    "sb3": Kind("stable_baselines.py", "sb3", ("--trainer", "sb3"), False, (2**13, 0)),
-    "environment-gymnax-1": Kind("ceiling.py", "purejaxrl", (), True, (2**19, 2**16)),
-    "environment-gymnax-0": Kind("ceiling.py", "rejax", (), True, (2**19, 2**16)),
+    "sbx": Kind("stable_baselines.py", "sbx", ("--trainer", "sbx"), False, (2**14, 0)),
+    "sb3": Kind("stable_baselines.py", "sb3", ("--trainer", "sb3"), False, (2**14, 0)),
+    "environment-gymnax-1": Kind("ceiling.py", "purejaxrl", (), True, (2**20, 2**17)),
+    "environment-gymnax-0": Kind("ceiling.py", "rejax", (), True, (2**20, 2**17)),
 }
 
 

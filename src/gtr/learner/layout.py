@@ -23,6 +23,9 @@ _CPU_OPTIONS = {
     # Devices that share a run wait for each other. XLA ends the process after 40 s of it, which a
     # stopped and continued run would reach.
     "xla_cpu_collective_call_terminate_timeout_seconds": 7 * 24 * 3600,
+    # It has loops shared among the threads of XLA's pool. Every core is a device here, so there is
+    # none to share with, and a loop can wait long for the thread of a device that is at work.
+    "xla_disable_hlo_passes": "cpu-parallel-task-assigner",
 }
 
 
