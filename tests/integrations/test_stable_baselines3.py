@@ -1,4 +1,5 @@
 import json
+import re
 import zipfile
 from collections.abc import Sequence
 from copy import deepcopy
@@ -297,9 +298,9 @@ class Blind(ObservationWrapper):
         return np.full_like(observation, np.inf)
 
 
-@pytest.mark.parametrize(("wrapper", "culprit"), [(Failing, "return"), (Blind, "policy output")])
+@pytest.mark.parametrize(("wrapper", "culprit"), [(Failing, "return"), (Blind, "observation")])
 def test_nan_stops_training_names_the_culprit_and_spares_the_weights(wrapper: Any, culprit: str):
-    model = small(GTR, DummyVecEnv([lambda: wrapper(Reversing())]))
+    model = small(GTR, DummyVecEnv([lambda: wrapper(IdentityEnvBox())]))
     before = parameters(model)
     with pytest.raises(GTRError, match=f"NaN or Inf in the {culprit} after 16 steps, in update 1"):
         model.learn(64)
@@ -395,3 +396,12 @@ def test_movement_of_what_has_no_rollouts_is_refused():
         model.learn(8, callback=MovementCallback())
     with pytest.raises(GTRError, match="window is 0"):
         MovementCallback(window=0)
+
+
+@pytest.mark.parametrize("page", ["integrations/stable-baselines3", "is-your-ppo-stuck"])
+def test_the_pages_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = (Path(__file__).parents[2] / f"docs/{page}.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, Any] = {"__name__": "page"}
+    for code in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        exec(compile(code.replace("100_000", "512"), page, "exec"), space)

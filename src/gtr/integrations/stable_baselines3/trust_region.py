@@ -1,6 +1,6 @@
 """The update that GTR puts in place of PPO's, whichever of Stable-Baselines3's PPOs it is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -211,9 +211,17 @@ class TrustRegion(OnPolicyAlgorithm):
         value_loss = functional.mse_loss(returns, values)
         entropy_loss = -torch.mean(entropy)
         loss = own_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
-        self._refuse_unless_finite(
-            loss, {"return": returns, "policy output": log_prob, "value": values, "loss": loss}
-        )
+        if not torch.isfinite(loss):
+            seen = samples.observations
+            raise self._fault(
+                {
+                    "observation": list(seen.values()) if isinstance(seen, dict) else [seen],
+                    "policy output": [log_prob],
+                    "value": [values],
+                    "return": [returns],
+                    "loss": [loss],
+                }
+            )
         assert evaluation.clipped is not None  # the method has a clip
         with torch.no_grad():
             log_ratio = log_prob - old_log_prob
@@ -233,20 +241,21 @@ class TrustRegion(OnPolicyAlgorithm):
         self.policy.optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        self._refuse_unless_finite(norm, {"gradient": norm})
+        if not torch.isfinite(norm):
+            raise self._fault({"gradient": [norm]})
         self.policy.optimizer.step()
 
-    def _refuse_unless_finite(self, number: Tensor, suspects: Mapping[str, Tensor]) -> None:
-        """The first suspect that is not finite is the culprit, once `number` is not."""
-        if torch.isfinite(number):
-            return
-        culprit = next(name for name, x in suspects.items() if not torch.isfinite(x).all())
-        cure = (
-            "mend the environment's rewards"
-            if culprit == "return"
-            else "look at the environment's observations, or lower learning_rate or max_grad_norm"
+    def _fault(self, suspects: Mapping[str, Sequence[Tensor]]) -> GTRError:
+        """Names the first of the suspects, in the order they are computed, that is not finite."""
+        culprit = next(
+            name
+            for name, tensors in suspects.items()
+            if not all(torch.isfinite(x).all() for x in tensors)
         )
-        raise GTRError(
+        cure = "lower learning_rate or max_grad_norm"
+        if culprit in ("observation", "return"):
+            cure = f"mend the environment's {culprit}s"
+        return GTRError(
             f"NaN or Inf in the {culprit} after {self.num_timesteps:,} steps, in update "
             f"{self._n_updates + 1}; the weights are those before it: {cure}"
         )
