@@ -1,6 +1,6 @@
 """The update that GTR puts in place of PPO's, whichever of Stable-Baselines3's PPOs it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,7 +95,7 @@ class TrustRegion(OnPolicyAlgorithm):
                 steps.append(step._replace(loss=step.loss.detach()))
                 if self.target_kl is not None and step.kl > 1.5 * self.target_kl:
                     break
-                self._descend(step.loss)
+                self._descend(step.loss, samples)
             self._n_updates += 1
             if self.target_kl is not None and steps[-1].kl > 1.5 * self.target_kl:
                 if self.verbose >= 1:
@@ -212,16 +212,8 @@ class TrustRegion(OnPolicyAlgorithm):
         entropy_loss = -torch.mean(entropy)
         loss = own_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
         if not torch.isfinite(loss):
-            seen = samples.observations
-            raise self._fault(
-                {
-                    "observation": list(seen.values()) if isinstance(seen, dict) else [seen],
-                    "policy output": [log_prob],
-                    "value": [values],
-                    "return": [returns],
-                    "loss": [loss],
-                }
-            )
+            suspects = {"policy output": log_prob, "value": values, "return": returns}
+            raise self._fault(samples, suspects | {"loss": loss})
         assert evaluation.clipped is not None  # the method has a clip
         with torch.no_grad():
             log_ratio = log_prob - old_log_prob
@@ -237,21 +229,21 @@ class TrustRegion(OnPolicyAlgorithm):
             advantage=advantage,
         )
 
-    def _descend(self, loss: Tensor) -> None:
+    def _descend(self, loss: Tensor, samples: Any) -> None:
         self.policy.optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         if not torch.isfinite(norm):
-            raise self._fault({"gradient": [norm]})
+            raise self._fault(samples, {"gradient": norm})
         self.policy.optimizer.step()
 
-    def _fault(self, suspects: Mapping[str, Sequence[Tensor]]) -> GTRError:
-        """Names the first of the suspects, in the order they are computed, that is not finite."""
-        culprit = next(
-            name
-            for name, tensors in suspects.items()
-            if not all(torch.isfinite(x).all() for x in tensors)
-        )
+    def _fault(self, samples: Any, suspects: dict[str, Tensor]) -> GTRError:
+        """Names the first that is not finite of the observations and then the suspects."""
+        seen = samples.observations
+        seen = list(seen.values()) if isinstance(seen, dict) else [seen]
+        culprit = "observation"
+        if all(torch.isfinite(x).all() for x in seen):
+            culprit = next(name for name, x in suspects.items() if not torch.isfinite(x).all())
         cure = "lower learning_rate or max_grad_norm"
         if culprit in ("observation", "return"):
             cure = f"mend the environment's {culprit}s"
