@@ -40,3 +40,14 @@ class Reversing(gymnasium.Env):
     def _observe(self) -> np.ndarray:
         self._seen = np.array([self.np_random.choice([-1.0, 1.0])], np.float32)
         return self._seen
+
+
+class InDictionary(gymnasium.ObservationWrapper):
+    """Shows the observation as the only entry of a dictionary."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self.observation_space = spaces.Dict({"seen": env.observation_space})
+
+    def observation(self, observation: np.ndarray) -> dict[str, np.ndarray]:
+        return {"seen": observation}

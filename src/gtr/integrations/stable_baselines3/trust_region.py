@@ -95,7 +95,7 @@ class TrustRegion(OnPolicyAlgorithm):
                 steps.append(step._replace(loss=step.loss.detach()))
                 if self.target_kl is not None and step.kl > 1.5 * self.target_kl:
                     break
-                self._descend(step.loss)
+                self._descend(step.loss, samples)
             self._n_updates += 1
             if self.target_kl is not None and steps[-1].kl > 1.5 * self.target_kl:
                 if self.verbose >= 1:
@@ -211,9 +211,9 @@ class TrustRegion(OnPolicyAlgorithm):
         value_loss = functional.mse_loss(returns, values)
         entropy_loss = -torch.mean(entropy)
         loss = own_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
-        self._refuse_unless_finite(
-            loss, {"return": returns, "policy output": log_prob, "value": values, "loss": loss}
-        )
+        if not torch.isfinite(loss):
+            suspects = {"policy output": log_prob, "value": values, "return": returns}
+            raise self._fault(samples, suspects | {"loss": loss})
         assert evaluation.clipped is not None  # the method has a clip
         with torch.no_grad():
             log_ratio = log_prob - old_log_prob
@@ -229,24 +229,25 @@ class TrustRegion(OnPolicyAlgorithm):
             advantage=advantage,
         )
 
-    def _descend(self, loss: Tensor) -> None:
+    def _descend(self, loss: Tensor, samples: Any) -> None:
         self.policy.optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        self._refuse_unless_finite(norm, {"gradient": norm})
+        if not torch.isfinite(norm):
+            raise self._fault(samples, {"gradient": norm})
         self.policy.optimizer.step()
 
-    def _refuse_unless_finite(self, number: Tensor, suspects: Mapping[str, Tensor]) -> None:
-        """The first suspect that is not finite is the culprit, once `number` is not."""
-        if torch.isfinite(number):
-            return
-        culprit = next(name for name, x in suspects.items() if not torch.isfinite(x).all())
-        cure = (
-            "mend the environment's rewards"
-            if culprit == "return"
-            else "look at the environment's observations, or lower learning_rate or max_grad_norm"
-        )
-        raise GTRError(
+    def _fault(self, samples: Any, suspects: dict[str, Tensor]) -> GTRError:
+        """Names the first that is not finite of the observations and then the suspects."""
+        seen = samples.observations
+        seen = list(seen.values()) if isinstance(seen, dict) else [seen]
+        culprit = "observation"
+        if all(torch.isfinite(x).all() for x in seen):
+            culprit = next(name for name, x in suspects.items() if not torch.isfinite(x).all())
+        cure = "lower learning_rate or max_grad_norm"
+        if culprit in ("observation", "return"):
+            cure = f"mend the environment's {culprit}s"
+        return GTRError(
             f"NaN or Inf in the {culprit} after {self.num_timesteps:,} steps, in update "
             f"{self._n_updates + 1}; the weights are those before it: {cure}"
         )
