@@ -202,7 +202,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     # No file may grow beyond 4 KiB; the shell sets it, for forking and JAX's threads do not mix.
     limited = ["bash", "-c", 'ulimit -f 4; exec "$@"', "bash", *GTR]
     done = subprocess.run(
-        [*limited, "train", "corner-switch", "--no-tensorboard", "--out", str(tmp_path / "x")],
+        [*limited, "train", "corner-switch", "--log", "none", "--out", str(tmp_path / "x")],
         capture_output=True,
         text=True,
         # Its own cache: an entry cut short must not be left for others.

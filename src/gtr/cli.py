@@ -38,6 +38,7 @@ _BESIDE = "(default: DIR/watch.gif)"
 _SuiteName = Positional[Annotated[str, arg(metavar="SUITE")]]
 _Out = Annotated[Path, arg(metavar="DIR")]
 _Size = Annotated[str, arg(metavar="cpu|full")]
+_Log = Annotated[tuple[str, ...], arg(metavar="tensorboard|wandb|mlflow|none [...]")]
 _Methods = Annotated[tuple[str, ...], arg(metavar="METHOD [METHOD ...]", aliases=("--method",))]
 # Appended, since an option that is given twice forgets what it was given first.
 _Set = Annotated[
@@ -111,7 +112,7 @@ def _train(
     seeds: Annotated[int, arg(metavar="N")] = 1,
     size: _Size = "cpu",
     set: _Set = (),
-    tensorboard: bool = True,
+    log: _Log = ("tensorboard",),
 ) -> None:
     """Train one method on a suite.
 
@@ -124,7 +125,8 @@ def _train(
         seeds: how many runs, with seeds 0, 1, ...; they are trained together.
         size: `cpu` for minutes on two cores, `full` for a GPU.
         set: numbers of the method or of the learner, such as `--set radius=.3 learning_rate=1e-3`.
-        tensorboard: also write event files, for `tensorboard --logdir DIR`.
+        log: where to show the measures too, some of tensorboard (in DIR), wandb and mlflow, or
+            none; the latter two need `pip install 'gtr-rl[wandb,mlflow]'`.
     """
     from gtr.learner.run import train
     from gtr.plan import refuse_others
@@ -141,7 +143,7 @@ def _train(
             setting.method,
             seeds=seeds,
             directory=out,
-            tensorboard=tensorboard,
+            log=log,
             progress=partial(display, method),
         )
     page = write_report(out)
