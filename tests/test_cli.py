@@ -72,6 +72,7 @@ def assert_one_line(error: str, says: str) -> None:
         (["corner-switch", "--set", "epochs=none"], "epochs is 'none'"),
         (["corner-switch", "--set", "epochs=2.5"], "give a whole number"),
         (["corner-switch", "--set", "radius"], "NAME=VALUE"),
+        (["corner-switch", "--log", "wandbb"], "did you mean 'wandb'"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_no_trace(

@@ -7,13 +7,13 @@ from typing import Any
 
 from gtr.loggers.follower import Point
 from gtr.loggers.identities import keep, recalled
+from gtr.loggers.wandb_files import last_step
 
 
 class WeightsAndBiases:
     """A `Service`; its own variables say where and how (WANDB_PROJECT, WANDB_MODE, ...).
 
-    The server knows which steps it has. Offline there is none, so what was sent is also noted in
-    the run's directory.
+    Which steps it has is told by the server, and offline by the files.
     """
 
     def __init__(
@@ -25,44 +25,39 @@ class WeightsAndBiases:
             directory: the training's; wandb's files go into it.
             seeds: of the training.
             description: what config.json holds.
-            kept: where identities and steps are noted.
+            kept: where identities are noted.
         """
         import wandb
 
-        self._kept = kept
-        self._known = {"runs": {}, "steps": {}} | recalled(kept)
-        ids = self._known["runs"]
+        identities = recalled(kept)
         for seed in seeds:
-            ids.setdefault(str(seed), secrets.token_hex(4))
-        keep(kept, self._known)
+            identities.setdefault(str(seed), secrets.token_hex(4))
+        keep(kept, identities)
         # several runs at a time; what a terminal shows is the training's own
         settings = wandb.Settings(reinit="create_new", console="off", silent=True)
-        self._runs = {
-            seed: wandb.init(
-                id=ids[str(seed)],
+        name = directory.resolve().name
+        self._runs, self._last = {}, {}
+        for seed in seeds:
+            identity = identities[str(seed)]
+            on_disk = last_step(directory, identity)
+            run = wandb.init(
+                id=identity,
                 resume="allow",
                 project=os.environ.get("WANDB_PROJECT", "gtr"),
-                group=os.environ.get("WANDB_RUN_GROUP", directory.resolve().name),
-                name=f"{directory.resolve().name} seed {seed}",
+                group=os.environ.get("WANDB_RUN_GROUP", name),
+                name=f"{name} seed {seed}",
                 config=description | {"seed": seed},
                 dir=directory,
                 settings=settings,
             )
-            for seed in seeds
-        }
-        for seed, run in self._runs.items():
-            if not run.offline:
-                self._known["steps"][str(seed)] = run.starting_step - 1
+            self._runs[seed] = run
+            self._last[seed] = on_disk if run.offline else run.starting_step - 1
 
     def send(self, seed: int, points: list[Point]) -> None:
         """See `Service.send`."""
-        last = self._known["steps"].get(str(seed), -1)
-        new = [point for point in points if point.step > last]
-        for step, values in new:
-            self._runs[seed].log(values, step=step)
-        if new:
-            self._known["steps"][str(seed)] = new[-1].step
-            keep(self._kept, self._known)
+        for step, values in points:
+            if step > self._last[seed]:
+                self._runs[seed].log(values, step=step)
 
     def close(self, *, finished: bool) -> None:
         """See `Service.close`."""
