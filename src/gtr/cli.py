@@ -33,6 +33,8 @@ _NONE = "(default: none)"
 _UNTUNED = "(default: untuned)"
 _LAST_CHANGE = "(default: the last change whose phase is over for all)"
 _FIRST_SEED = "(default: the first)"
+_ONLY = "(default: the only one)"
+_LAST_OVER = "(default: the last that is over)"
 _BESIDE = "(default: DIR/watch.gif)"
 
 _SuiteName = Positional[Annotated[str, arg(metavar="SUITE")]]
@@ -63,6 +65,7 @@ def main() -> None:
                 "study": _study,
                 "report": _report,
                 "watch": _watch,
+                "export": _export,
             },
             prog="gtr",
             description=_DESCRIPTION,
@@ -331,6 +334,36 @@ def _watch(
         print(f"        {made.mp4}")
     if made.gif == directory / CLIP:
         print(f"report  {write_report(directory)}")
+
+
+def _export(
+    directory: Positional[Annotated[Path, arg(metavar="DIR")]],
+    *,
+    out: Annotated[Path, arg(metavar="FILE.onnx|.pt2|.safetensors")],
+    method: Annotated[str | None, arg(metavar="METHOD", help_behavior_hint=_ONLY)] = None,
+    phase: Annotated[int | None, arg(metavar="N", help_behavior_hint=_LAST_OVER)] = None,
+    seed: Annotated[int | None, arg(metavar="SEED", help_behavior_hint=_FIRST_SEED)] = None,
+) -> None:
+    """Write a trained policy for a runtime without JAX: ONNX's or PyTorch's.
+
+    For example: gtr export runs/corner --out policy.onnx
+
+    Raw observations go in; the most likely action and the distribution's parameters come out. A
+    policy with a memory takes it and gives it back. It needs `pip install 'gtr-rl[export]'`.
+
+    Args:
+        directory: what `gtr train` or `gtr compare` was given as --out; they keep the policies of
+            each phase's end, of the first 3 seeds.
+        out: the file; its ending says of which kind: an ONNX model, a program for
+            torch.export.load, or weights for gtr.export.load.
+        method: of a comparison's.
+        phase: number of the phase that left the policy, from 0.
+        seed: of the run.
+    """
+    from gtr.export import export
+
+    phase, seed = export(directory, out, method=method, phase=phase, seed=seed)
+    print(f"policy  {out} (as phase {phase} left it, seed {seed})")
 
 
 def _problem(name: str, size: str) -> "Suite":
