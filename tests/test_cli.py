@@ -148,6 +148,11 @@ def test_train_leaves_metrics_events_and_a_report_and_continues(
     assert config["phase_steps"] == 2 * 64
     assert json.loads((out / "results.json").read_text())["finished"]
     assert command(*args)[0] == 0
+    file = tmp_path / "policy.safetensors"
+    status, output, _ = command("export", out, "--out", file)
+    assert status == 0
+    assert output == f"policy  {file} (as phase 2 left it, seed 0)\n"
+    assert file.exists()
     status, _, error = command(*args[:-1], "clip=.2")
     assert status == 2
     assert_one_line(error, "holds another training")

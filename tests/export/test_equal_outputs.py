@@ -124,13 +124,13 @@ def answers(case: Case, seen: list[np.ndarray]) -> list[tuple[np.ndarray, np.nda
 
 
 def assert_acts_alike(case: Case, act: Any, memory: tuple[np.ndarray, ...]) -> None:
-    """`act` takes an observation and a memory; the window of a transformer is passed twice."""
+    """`act` takes an observation and a memory; 8 steps are more than a transformer's window."""
     seen = observations(case, 8)
     for observation, (action, parameters) in zip(seen, answers(case, seen), strict=True):
         found, numbers, *memory = act(observation, *memory)
         assert found.shape == action.shape
-        np.testing.assert_allclose(found, action, atol=1e-5)
-        np.testing.assert_allclose(numbers, parameters, atol=1e-5)
+        np.testing.assert_allclose(found, action, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(numbers, parameters, rtol=1e-5, atol=1e-5)
 
 
 def numpy_of(tensors: Any) -> tuple[np.ndarray, ...]:
@@ -148,7 +148,13 @@ def test_in_pytorch(name: str) -> None:
     assert_acts_alike(case, in_torch(module), numpy_of(module.blank(COPIES)[1:]))
 
 
-@pytest.mark.parametrize("name", CASES)
+# Of these an export takes longest.
+SLOW = ("nature", "normalised bytes", "transformer")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in CASES]
+)
 def test_under_onnx_runtime(name: str, tmp_path: Path) -> None:
     case = CASES[name]
     save(policy(case), problem(case), tmp_path / "policy.onnx")
@@ -164,7 +170,7 @@ def test_under_onnx_runtime(name: str, tmp_path: Path) -> None:
     assert_acts_alike(case, act, numpy_of(module.blank(COPIES)[1:]))
 
 
-@pytest.mark.parametrize("name", ["gaussian", "transformer"])
+@pytest.mark.parametrize("name", ["gaussian", "lstm"])
 def test_as_a_program_of_pytorch(name: str, tmp_path: Path) -> None:
     case = CASES[name]
     save(policy(case), problem(case), tmp_path / "policy.pt2")

@@ -1,6 +1,8 @@
 """The kinds of files that a policy is written as."""
 
 import io
+import logging
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,13 +102,18 @@ def _program(module: TorchPolicy) -> bytes:
 
 
 def _onnx(module: TorchPolicy) -> bytes:
-    program = torch.onnx.export(
-        _exported(module),
-        input_names=module.inputs,
-        output_names=module.outputs,
-        dynamo=True,
-        verbose=False,
-    )
+    # says of each operator of torchvision, at every export, that it is not installed
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # the exporter of PyTorch 2.13 calls a part of PyTorch that is to go
+        warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
+        program = torch.onnx.export(
+            _exported(module),
+            input_names=module.inputs,
+            output_names=module.outputs,
+            dynamo=True,
+            verbose=False,
+        )
     assert program is not None
     model = program.model_proto
     onnx.helper.set_model_props(model, {_FORMAT: module.plan.to_json()})
@@ -114,10 +121,10 @@ def _onnx(module: TorchPolicy) -> bytes:
 
 
 def _exported(module: TorchPolicy) -> Any:
-    inputs = module.blank(_COPIES)
+    observation, *memory = module.blank(_COPIES)
     copies = {0: torch.export.Dim("copies")}
-    shapes = (copies, tuple(copies for _ in inputs[1:]))
-    return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
+    shapes: tuple[Any, ...] = (copies, tuple(copies for _ in memory)) if memory else (copies,)
+    return torch.export.export(module, (observation, *memory), dynamic_shapes=shapes)
 
 
 _WRITERS: dict[str, Callable[[TorchPolicy], bytes]] = {
