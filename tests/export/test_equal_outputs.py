@@ -94,7 +94,7 @@ def policy(case: Case) -> Policy:
     blank = Policy(actor, moments)
 
     def random(x: Any) -> Any:
-        return (x + 0.3 * rng.standard_normal(np.shape(x))).astype(np.float32)
+        return (x + 0.1 * rng.standard_normal(np.shape(x))).astype(np.float32)
 
     drawn = jax.tree.map(random, blank)
     if drawn.moments is None:

@@ -108,7 +108,8 @@ class TorchPolicy(nn.Module):
                 x, cell = self.core(x, (memory[0], memory[1]))
                 after = (x, cell)
             case Transformer():
-                x, *after = self.core(x, *memory)
+                x, inputs, filled = self.core(x, *memory)
+                after = (inputs, filled)
         outputs = self.head(x)
         parameters = torch.cat([outputs, self.free.expand(outputs.shape[0], -1)], -1)
         return self._action(outputs), parameters, *after

@@ -33,7 +33,7 @@ def last_step(directory: Path, identity: str) -> int:
 
 def records(path: Path) -> Iterator[Any]:
     """The records of a file (wandb's protocol buffers), up to where it was cut."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # pyright: ignore[reportAttributeAccessIssue]
 
     content = path.read_bytes()
     place, record = _HEADER, b""
