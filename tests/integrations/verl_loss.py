@@ -141,7 +141,7 @@ def launch() -> list[str]:
     page = (ROOT / "docs/integrations/verl.md").read_text()
     [command] = [
         block
-        for block in re.findall(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+        for block in re.findall(r"^```bash\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
         if "EXTERNAL_MODULES" in block
     ]
     export, run = command.replace("\\\n", " ").strip().split("\n\n")
