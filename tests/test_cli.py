@@ -72,6 +72,7 @@ def assert_one_line(error: str, says: str) -> None:
         (["corner-switch", "--set", "epochs=none"], "epochs is 'none'"),
         (["corner-switch", "--set", "epochs=2.5"], "give a whole number"),
         (["corner-switch", "--set", "radius"], "NAME=VALUE"),
+        (["corner-switch", "--log", "wandbb"], "did you mean 'wandb'"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_no_trace(
@@ -147,6 +148,11 @@ def test_train_leaves_metrics_events_and_a_report_and_continues(
     assert config["phase_steps"] == 2 * 64
     assert json.loads((out / "results.json").read_text())["finished"]
     assert command(*args)[0] == 0
+    file = tmp_path / "policy.safetensors"
+    status, output, _ = command("export", out, "--out", file)
+    assert status == 0
+    assert output == f"policy  {file} (as phase 2 left it, seed 0)\n"
+    assert file.exists()
     status, _, error = command(*args[:-1], "clip=.2")
     assert status == 2
     assert_one_line(error, "holds another training")
@@ -202,7 +208,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     # No file may grow beyond 4 KiB; the shell sets it, for forking and JAX's threads do not mix.
     limited = ["bash", "-c", 'ulimit -f 4; exec "$@"', "bash", *GTR]
     done = subprocess.run(
-        [*limited, "train", "corner-switch", "--no-tensorboard", "--out", str(tmp_path / "x")],
+        [*limited, "train", "corner-switch", "--log", "none", "--out", str(tmp_path / "x")],
         capture_output=True,
         text=True,
         # Its own cache: an entry cut short must not be left for others.

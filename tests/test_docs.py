@@ -47,7 +47,9 @@ def small(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["python-api.md", "suites.md", "watch.md"])
+@pytest.mark.parametrize(
+    "page", ["python-api.md", "suites.md", "watch.md", "logging.md", "export.md"]
+)
 def test_snippets_run_in_order(page, small):
     space: dict[str, Any] = {"__name__": "snippet"}
     for code in blocks(ROOT / "docs" / page, "python"):

@@ -33,11 +33,14 @@ _NONE = "(default: none)"
 _UNTUNED = "(default: untuned)"
 _LAST_CHANGE = "(default: the last change whose phase is over for all)"
 _FIRST_SEED = "(default: the first)"
+_ONLY = "(default: the only one)"
+_LAST_OVER = "(default: the last that is over)"
 _BESIDE = "(default: DIR/watch.gif)"
 
 _SuiteName = Positional[Annotated[str, arg(metavar="SUITE")]]
 _Out = Annotated[Path, arg(metavar="DIR")]
 _Size = Annotated[str, arg(metavar="cpu|full")]
+_Log = Annotated[tuple[str, ...], arg(metavar="tensorboard|wandb|mlflow|none [...]")]
 _Methods = Annotated[tuple[str, ...], arg(metavar="METHOD [METHOD ...]", aliases=("--method",))]
 # Appended, since an option that is given twice forgets what it was given first.
 _Set = Annotated[
@@ -62,6 +65,7 @@ def main() -> None:
                 "study": _study,
                 "report": _report,
                 "watch": _watch,
+                "export": _export,
             },
             prog="gtr",
             description=_DESCRIPTION,
@@ -111,7 +115,7 @@ def _train(
     seeds: Annotated[int, arg(metavar="N")] = 1,
     size: _Size = "cpu",
     set: _Set = (),
-    tensorboard: bool = True,
+    log: _Log = ("tensorboard",),
 ) -> None:
     """Train one method on a suite.
 
@@ -124,7 +128,8 @@ def _train(
         seeds: how many runs, with seeds 0, 1, ...; they are trained together.
         size: `cpu` for minutes on two cores, `full` for a GPU.
         set: numbers of the method or of the learner, such as `--set radius=.3 learning_rate=1e-3`.
-        tensorboard: also write event files, for `tensorboard --logdir DIR`.
+        log: where to show the measures too, some of tensorboard (in DIR), wandb and mlflow, or
+            none; the latter two need `pip install 'gtr-rl[wandb,mlflow]'`.
     """
     from gtr.learner.run import train
     from gtr.plan import refuse_others
@@ -141,7 +146,7 @@ def _train(
             setting.method,
             seeds=seeds,
             directory=out,
-            tensorboard=tensorboard,
+            log=log,
             progress=partial(display, method),
         )
     page = write_report(out)
@@ -329,6 +334,36 @@ def _watch(
         print(f"        {made.mp4}")
     if made.gif == directory / CLIP:
         print(f"report  {write_report(directory)}")
+
+
+def _export(
+    directory: Positional[Annotated[Path, arg(metavar="DIR")]],
+    *,
+    out: Annotated[Path, arg(metavar="FILE.onnx|.pt2|.safetensors")],
+    method: Annotated[str | None, arg(metavar="METHOD", help_behavior_hint=_ONLY)] = None,
+    phase: Annotated[int | None, arg(metavar="N", help_behavior_hint=_LAST_OVER)] = None,
+    seed: Annotated[int | None, arg(metavar="SEED", help_behavior_hint=_FIRST_SEED)] = None,
+) -> None:
+    """Write a trained policy for a runtime without JAX: ONNX's or PyTorch's.
+
+    For example: gtr export runs/corner --out policy.onnx
+
+    Raw observations go in; the most likely action and the distribution's parameters come out. A
+    policy with a memory takes it and gives it back. It needs `pip install 'gtr-rl[export]'`.
+
+    Args:
+        directory: what `gtr train` or `gtr compare` was given as --out; they keep the policies of
+            each phase's end, of the first 3 seeds.
+        out: the file; its ending says of which kind: an ONNX model, a program for
+            torch.export.load, or weights for gtr.export.load.
+        method: of a comparison's.
+        phase: number of the phase that left the policy, from 0.
+        seed: of the run.
+    """
+    from gtr.export import export
+
+    phase, seed = export(directory, out, method=method, phase=phase, seed=seed)
+    print(f"policy  {out} (as phase {phase} left it, seed {seed})")
 
 
 def _problem(name: str, size: str) -> "Suite":

@@ -10,8 +10,8 @@ from tensorboardX.proto.event_pb2 import Event
 
 import gtr.learner.run
 import gtr.learner.store
-from gtr.learner.records import TensorBoard
 from gtr.learner.run import train
+from gtr.loggers.tensorboard import TensorBoard
 from gtr.methods import method
 from tests.learner.problems import TINY, small_suite
 
@@ -29,7 +29,7 @@ def documented_columns():
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     directory = tmp_path_factory.mktemp("recorded")
-    return train(small_suite(), method("gtr"), seeds=[3, 8], directory=directory, tensorboard=True)
+    return train(small_suite(), method("gtr"), seeds=[3, 8], directory=directory, log="tensorboard")
 
 
 def test_the_columns_are_the_documented_ones(recorded):
@@ -135,7 +135,7 @@ def test_a_cut_leaves_no_gap_and_no_double_in_tensorboard(recorded, tmp_path, mo
             method("gtr"),
             seeds=[3, 8],
             directory=tmp_path,
-            tensorboard=True,
+            log="tensorboard",
             progress=progress,
         )
 

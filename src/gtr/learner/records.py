@@ -1,8 +1,7 @@
-"""What a run tells while it trains: rows of metrics.csv, and scalars for TensorBoard."""
+"""What a run tells while it trains: rows of metrics.csv."""
 
 import contextlib
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,6 @@ import pandas as pd
 
 from gtr.errors import GTRError
 from gtr.files import unwritable
-
-# The names that users of the peers watch (Stable-Baselines3); the rest go under "gtr/".
-_TENSORBOARD = {
-    "return": "rollout/ep_rew_mean",
-    "length": "rollout/ep_len_mean",
-    "entropy": "train/entropy",
-    "kl": "train/approx_kl",
-    "clip_fraction": "train/clip_fraction",
-    "policy_loss": "train/policy_gradient_loss",
-    "value_loss": "train/value_loss",
-    "explained_variance": "train/explained_variance",
-    "learning_rate": "train/learning_rate",
-}
 
 
 class MetricsFile:
@@ -62,57 +48,6 @@ class MetricsFile:
         """Closes the file; what could not be written has been told of already."""
         with contextlib.suppress(OSError):
             self._file.close()
-
-
-class TensorBoard:
-    """Event files, a folder a seed; after a cut, events past the checkpoint are purged."""
-
-    def __init__(self, directory: Path, seeds: list[int], *, next_step: int) -> None:
-        # tensorboardX's SummaryWriter queues events for a thread, and what a kill leaves in the
-        # queue would be a gap; its EventsWriter is the part that writes at once
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event  # pyright: ignore
-
-        self._directory, self._event, self._writers = directory, Event, {}
-        for seed in seeds:
-            folder = directory / f"seed-{seed}"
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                # a file is named after the second it is opened in, and a run continued within
-                # that second must not write over the file before
-                self._writers[seed] = EventsWriter(str(folder / "events"), f".{next_step:012d}")
-            except OSError as error:
-                raise unwritable(folder, error) from error
-            if next_step > 0:
-                # what is at the purge's step goes too, and the last step before the cut is to stay
-                purge = Event(
-                    wall_time=time.time(), step=next_step + 1, session_log={"status": "START"}
-                )
-                self._writers[seed].write_event(purge)
-
-    def append(self, rows: pd.DataFrame) -> None:
-        """Adds every number of the rows that is one, safely on disk before this returns."""
-        now = time.time()
-        measures = [name for name in rows.columns if name not in ("iteration", "seed", "step")]
-        for row in rows.to_dict("records"):
-            values = [
-                {"tag": _TENSORBOARD.get(name, f"gtr/{name}"), "simple_value": row[name]}
-                for name in measures
-                if np.isfinite(row[name])
-            ]
-            event = self._event(wall_time=now, step=int(row["step"]), summary={"value": values})
-            self._writers[row["seed"]].write_event(event)
-        try:
-            for writer in self._writers.values():
-                writer.flush()
-        except OSError as error:
-            raise unwritable(self._directory, error) from error
-
-    def close(self) -> None:
-        """Closes the files; what could not be written has been told of already."""
-        for writer in self._writers.values():
-            with contextlib.suppress(OSError):
-                writer.close()
 
 
 def rows(

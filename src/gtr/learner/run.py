@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pandas as pd
 
+from gtr import loggers
 from gtr.environments.host import HostEnvironment
 from gtr.errors import GTRError
 from gtr.learner import records
@@ -80,7 +81,7 @@ def train(
     config: LearnerConfig | None = None,
     fresh_each_phase: bool = False,
     devices_per_run: int | None = None,
-    tensorboard: bool = False,
+    log: str | Sequence[str] = "none",
     progress: Progress | None = None,
 ) -> Run:
     """Trains a method on a suite, all seeds in one program.
@@ -96,7 +97,8 @@ def train(
         config: learner configuration; the suite's where None.
         fresh_each_phase: begin anew at every change: the reset oracle.
         devices_per_run: how many devices share a run; None leaves it to us (docs/scale.md).
-        tensorboard: also write event files into the directory.
+        log: where its measures are shown too: some of "tensorboard", "wandb" and "mlflow", or
+            "none" (docs/logging.md).
         progress: told after every chunk how far the run is.
 
     Returns:
@@ -104,7 +106,7 @@ def train(
 
     Raises:
         GTRError: for settings that cannot be, a directory that holds something else or cannot be
-            written, and a NaN or Inf, which it names.
+            written, a logger that is not installed, and a NaN or Inf, which it names.
         Interrupted: Ctrl-C or SIGTERM; everything is saved.
     """
     setting = Setting(method, config or suite.config)
@@ -115,7 +117,7 @@ def train(
         directory=directory,
         fresh_each_phase=fresh_each_phase,
         devices_per_run=devices_per_run,
-        tensorboard=tensorboard,
+        log=log,
         progress=progress,
     )
 
@@ -129,7 +131,7 @@ def sweep(
     iterations: int | None = None,
     fresh_each_phase: bool = False,
     devices_per_run: int | None = None,
-    tensorboard: bool = False,
+    log: str | Sequence[str] = "none",
     progress: Progress | None = None,
 ) -> Run:
     """Trains several settings, each on all seeds, in one program; otherwise as `train`.
@@ -138,7 +140,11 @@ def sweep(
     With more than one, the metrics have a column `setting`, and a setting that meets a NaN or Inf
     is given up: its rows end there, and the others go on. `iterations` stops early.
     """
-    seeds = seed_list(seeds)
+    seeds, log = seed_list(seeds), loggers.chosen(log)
+    if log and directory is None:
+        raise GTRError(f"log={log[0]!r} needs a directory, which the run can go on from")
+    if log and len(settings) > 1:
+        raise GTRError(f"log={log[0]!r} is for one setting; train the others apart")
     for setting in settings:
         validate(setting.method)
         check(setting.config)
@@ -164,7 +170,7 @@ def sweep(
     home = None if directory is None else Path(directory)
     store = None
     if home is not None:
-        store = Store(home, description, tensorboard=tensorboard, seeds=seeds, batch=problem.batch)
+        store = Store(home, description, log=log, seeds=seeds, batch=problem.batch)
     state, metrics = _loop(
         program, labels, total, store, progress, fresh_each_phase=fresh_each_phase
     )

@@ -107,7 +107,7 @@ def begin(problem: Problem, method: Method, rates: Rates, seed: int, phase: int)
     def no_steps(network: Actor | Critic) -> Any:
         return _zeros(jax.eval_shape(lambda x: tx.init(flat(x)), network))
 
-    state, observation = _episode(problem)
+    state, observation = episode_shapes(problem)
     return RunState(
         trained=Trained(
             actor,
@@ -141,8 +141,8 @@ def begin(problem: Problem, method: Method, rates: Rates, seed: int, phase: int)
     )
 
 
-def _episode(problem: Problem) -> Any:
-    """Shapes of an episode's state and observation."""
+def episode_shapes(problem: Problem) -> Any:
+    """Shapes and types of an episode's state and observation."""
     environment = problem.environment
     if isinstance(environment, HostEnvironment):
         return (

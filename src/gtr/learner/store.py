@@ -3,13 +3,16 @@
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from gtr import loggers
 from gtr.learner import checkpoint, policies, records
 from gtr.learner.state import RunState
+from gtr.loggers.logger import Logger
 from gtr.plan import claim
 
 # A checkpoint may take this share of the time.
@@ -17,12 +20,12 @@ _CHECKPOINT_SHARE = 0.03
 
 
 class Store:
-    """Configuration, metrics, checkpoints and events of one run.
+    """Configuration, metrics, checkpoints and loggers of one run.
 
     Args:
         directory: the run's own.
         description: what config.json holds.
-        tensorboard: also write event files.
+        log: names of loggers (`gtr.loggers.chosen`).
         seeds: of the run.
         batch: environment steps of a seed in an iteration.
 
@@ -35,12 +38,14 @@ class Store:
         directory: Path,
         description: dict[str, Any],
         *,
-        tensorboard: bool,
+        log: Sequence[str],
         seeds: list[int],
         batch: int,
     ) -> None:
         self.directory = directory
-        self._seeds, self._wants_tensorboard, self._batch = seeds, tensorboard, batch
+        self._description, self._log = description, log
+        self._seeds, self._batch = seeds, batch
+        self._loggers: list[Logger] = []
         # Versions are told, not compared: an upgrade must not orphan a run that it can continue.
         same = {k: v for k, v in description.items() if k != "versions"}
         self._fingerprint = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[
@@ -59,19 +64,23 @@ class Store:
         self._metrics = records.MetricsFile(
             self.directory / "metrics.csv", keep=0 if found is None else found.metrics_bytes
         )
-        self._events = None
-        if self._wants_tensorboard:
-            self._events = records.TensorBoard(
-                self.directory / "tensorboard", self._seeds, next_step=start * self._batch
-            )
+        self._loggers = loggers.open_all(
+            self._log,
+            self.directory,
+            self._description,
+            seeds=self._seeds,
+            batch=self._batch,
+            so_far=self._rows_so_far,
+            start=start,
+        )
         self._saved, self._cost = time.monotonic(), 0.0
         return (None if found is None else found.state), start
 
     def append(self, rows: pd.DataFrame) -> None:
         """Adds rows to the records."""
         self._metrics.append(rows)
-        if self._events is not None:
-            self._events.append(rows)
+        for logger in self._loggers:
+            logger.append(rows)
 
     def save(self, state: RunState, iteration: int, *, now: bool) -> None:
         """Writes a checkpoint, unless it is too early for the next."""
@@ -95,9 +104,12 @@ class Store:
     def close(self) -> None:
         """Closes the records."""
         self._metrics.close()
-        if self._events is not None:
-            self._events.close()
+        for logger in self._loggers:
+            logger.close()
 
     def read_metrics(self) -> pd.DataFrame:
         """All rows so far."""
         return pd.read_csv(self.directory / "metrics.csv")
+
+    def _rows_so_far(self) -> pd.DataFrame:
+        return self.read_metrics() if self._metrics.bytes else pd.DataFrame()
