@@ -15,7 +15,7 @@ import gtr
 from gtr import cli
 from gtr.learner.run import Status
 from gtr.networks import named
-from gtr.networks.architectures import MLP, as_json
+from gtr.networks.architectures import GRU, MLP, from_json
 from gtr.progress import Display
 from tests.study.small import SMALL
 from tests.study.synthetic import known_arms, write_comparison
@@ -194,10 +194,10 @@ def test_a_named_network_is_part_of_every_arms_configuration(
     """A memory stands behind the suite's own network, in the arm that never learns too."""
     args = ("compare", "any", "--methods", "ppo", "--seeds", 1, "--network", "gru")
     assert command(*args, "--out", tmp_path)[0] == 0
-    named_one = {"GRU": {"width": 64, "body": as_json(SMALL.config.network)}}
+    named_one = GRU(64, SMALL.config.network)
     for arm in ("ppo", "oracle", "random"):
         config = json.loads((tmp_path / "runs" / arm / "config.json").read_text())
-        assert config["learner"]["network"] == named_one
+        assert from_json(config["learner"]["network"]) == named_one
 
 
 def test_a_tuning_of_a_named_network_says_how_to_compare_it(
@@ -208,7 +208,7 @@ def test_a_tuning_of_a_named_network_says_how_to_compare_it(
     assert status == 0
     assert "gtr compare any --network mlp --settings" in output
     plan = json.loads((tmp_path / "tuning.json").read_text())
-    assert plan["learner"]["network"] == as_json(MLP())
+    assert from_json(plan["learner"]["network"]) == MLP()
 
 
 def test_the_lists_and_the_help(command) -> None:
