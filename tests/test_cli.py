@@ -14,6 +14,8 @@ from rich.console import Console
 import gtr
 from gtr import cli
 from gtr.learner.run import Status
+from gtr.networks import named
+from gtr.networks.architectures import GRU, MLP, from_json
 from gtr.progress import Display
 from tests.study.small import SMALL
 from tests.study.synthetic import known_arms, write_comparison
@@ -73,6 +75,10 @@ def assert_one_line(error: str, says: str) -> None:
         (["corner-switch", "--set", "epochs=2.5"], "give a whole number"),
         (["corner-switch", "--set", "radius"], "NAME=VALUE"),
         (["corner-switch", "--log", "wandbb"], "did you mean 'wandb'"),
+        (["corner-switch", "--network", "gur"], "did you mean 'gru'"),
+        (["corner-switch", "--network", "cnn"], "does not fit observations of shape (18,)"),
+        (["minatar-permute", "--network", "nature-cnn"], "does not fit observations of shape (10"),
+        (["halfcheetah-flip", "--network", "lstm"], "do not divide into 32 minibatches"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_no_trace(
@@ -177,11 +183,46 @@ def test_compare_trains_what_was_tuned_and_what_is_set_comes_first(
     assert "--set entropy=0.25" in json.loads((out / "comparison.json").read_text())["command"]
 
 
+@pytest.mark.parametrize("verb", ["compare", "tune"])
+def test_an_unfit_network_leaves_no_trace_of_a_study(
+    command, tmp_path: Path, small: None, verb: str
+) -> None:
+    args = (verb, "any", "--methods", "ppo", "--network", "cnn", "--out", tmp_path / "new")
+    status, _, error = command(*args)
+    assert status == 2
+    assert_one_line(error, "does not fit observations of shape (1,)")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_named_network_is_part_of_every_arms_configuration(
+    command, tmp_path: Path, small: None
+) -> None:
+    """A memory stands behind the suite's own network, in the arm that never learns too."""
+    args = ("compare", "any", "--methods", "ppo", "--seeds", 1, "--network", "gru")
+    assert command(*args, "--out", tmp_path)[0] == 0
+    named_one = GRU(64, SMALL.config.network)
+    for arm in ("ppo", "oracle", "random"):
+        config = json.loads((tmp_path / "runs" / arm / "config.json").read_text())
+        assert from_json(config["learner"]["network"]) == named_one
+
+
+def test_a_tuning_of_a_named_network_says_how_to_compare_it(
+    command, tmp_path: Path, small: None
+) -> None:
+    args = ("tune", "any", "--methods", "ppo", "--configurations", 1, "--network", "mlp")
+    status, output, _ = command(*args, "--out", tmp_path)
+    assert status == 0
+    assert "gtr compare any --network mlp --settings" in output
+    plan = json.loads((tmp_path / "tuning.json").read_text())
+    assert from_json(plan["learner"]["network"]) == MLP()
+
+
 def test_the_lists_and_the_help(command) -> None:
     _, output, _ = command("methods")
     assert "radius=0.4" in output
     _, output, _ = command("suites")
     assert "corner-switch" in output
+    assert all(f"\n{name} " in output for name in named.names())
     for verb in ("train", "compare", "tune"):
         status, output, _ = command(verb, "--help")
         assert status == 0

@@ -12,6 +12,7 @@ import gtr
 from gtr.cli import _assignments
 from gtr.learner.config import configure
 from gtr.methods import method, names
+from gtr.networks.named import network
 from tests.environments.contract import assert_keeps_promises
 
 ROOT = Path(__file__).parents[1]
@@ -127,7 +128,10 @@ def test_commands_name_what_there_is(page):
             numbers, own = _assignments([options.get("--set", [])])
             for name in chosen:
                 method(name, **own)
-            configure(suite.config, **numbers)
+            config = suite.config
+            for name in options.get("--network", []):
+                config = replace(config, network=network(name, config.network))
+            configure(config, **numbers)
             assert "--out" in options
 
 

@@ -36,12 +36,14 @@ _FIRST_SEED = "(default: the first)"
 _ONLY = "(default: the only one)"
 _LAST_OVER = "(default: the last that is over)"
 _BESIDE = "(default: DIR/watch.gif)"
+_OWN = "(default: the suite's own)"
 
 _SuiteName = Positional[Annotated[str, arg(metavar="SUITE")]]
 _Out = Annotated[Path, arg(metavar="DIR")]
 _Size = Annotated[str, arg(metavar="cpu|full")]
 _Log = Annotated[tuple[str, ...], arg(metavar="tensorboard|wandb|mlflow|none [...]")]
 _Methods = Annotated[tuple[str, ...], arg(metavar="METHOD [METHOD ...]", aliases=("--method",))]
+_Network = Annotated[str | None, arg(metavar="NAME", help_behavior_hint=_OWN)]
 # Appended, since an option that is given twice forgets what it was given first.
 _Set = Annotated[
     tuple[tuple[str, ...], ...],
@@ -91,11 +93,12 @@ def _methods() -> None:
 
 
 def _suites(size: _Size = "cpu") -> None:
-    """List the suites: what changes, and how much training a run has.
+    """List the suites: what changes, and how much training a run has; and networks by name.
 
     Args:
         size: `cpu` for minutes on two cores, `full` for a GPU.
     """
+    from gtr.networks import named
     from gtr.suites import suites
 
     table = _table("suite", "phases x steps", "seeds", "what changes")
@@ -104,7 +107,11 @@ def _suites(size: _Size = "cpu") -> None:
             budget = f"{one.phases} x {one.phase_steps:,}"
             table.add_row(one.name, budget, str(one.seeds), one.description)
     _print(table)
-    print("\nEach has a twin in which nothing changes: add -stationary to its name.")
+    print("\nEach has a twin in which nothing changes: add -stationary to its name.\n")
+    table = _table("network", "in place of a suite's own, for --network")
+    for name in named.names():
+        table.add_row(name, named.describe(name))
+    _print(table)
 
 
 def _train(
@@ -114,6 +121,7 @@ def _train(
     method: str = "gtr",
     seeds: Annotated[int, arg(metavar="N")] = 1,
     size: _Size = "cpu",
+    network: _Network = None,
     set: _Set = (),
     log: _Log = ("tensorboard",),
 ) -> None:
@@ -127,6 +135,7 @@ def _train(
         method: what to train; `gtr methods` lists them.
         seeds: how many runs, with seeds 0, 1, ...; they are trained together.
         size: `cpu` for minutes on two cores, `full` for a GPU.
+        network: of actor and critic, in place of the suite's own; `gtr suites` lists them.
         set: numbers of the method or of the learner, such as `--set radius=.3 learning_rate=1e-3`.
         log: where to show the measures too, some of tensorboard (in DIR), wandb and mlflow, or
             none; the latter two need `pip install 'gtr-rl[wandb,mlflow]'`.
@@ -136,7 +145,7 @@ def _train(
     from gtr.progress import Display
     from gtr.study.report import write_report
 
-    problem = _problem(suite, size)
+    problem = _problem(suite, size, network)
     [setting] = _settings(problem, (method,), set)
     problem = replace(problem, config=setting.config)
     refuse_others(out, "config.json")
@@ -161,6 +170,7 @@ def _compare(
     methods: _Methods = ("ppo", "gtr"),
     seeds: Annotated[int | None, arg(metavar="N", help_behavior_hint=_AS_SUITE)] = None,
     size: _Size = "cpu",
+    network: _Network = None,
     workers: Annotated[int, arg(metavar="N")] = 1,
     settings: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint=_UNTUNED)] = None,
     set: _Set = (),
@@ -177,6 +187,7 @@ def _compare(
             the 0 of the scores.
         seeds: how many runs of each, with seeds 0, 1, ...; a claim needs 10.
         size: `cpu` for minutes on two cores, `full` for a GPU.
+        network: of actor and critic, in place of the suite's own; `gtr suites` lists them.
         workers: how many methods to train at a time, each in its own process with its share of the
             cores.
         settings: tuned.json of `gtr tune`: each method is trained with what was chosen for it.
@@ -186,7 +197,7 @@ def _compare(
     from gtr.progress import Display
     from gtr.study.compare import compare
 
-    problem = _problem(suite, size)
+    problem = _problem(suite, size, network)
     chosen = _settings(problem, methods, set, settings)
     problem = replace(problem, config=_shared(problem, set))
     [oracle] = _settings(problem, ("ppo",), set, settings, strict=False)
@@ -214,6 +225,7 @@ def _tune(
     configurations: Annotated[int, arg(metavar="N")] = 12,
     seeds: Annotated[int, arg(metavar="N")] = 1,
     size: _Size = "cpu",
+    network: _Network = None,
     draw: Annotated[int, arg(metavar="SEED")] = 0,
     set: _Set = (),
 ) -> None:
@@ -229,13 +241,14 @@ def _tune(
         seeds: how many runs of each before a third is kept and trained on twice as many more, and
             so on; no comparison uses these seeds.
         size: `cpu` for minutes on two cores, `full` for a GPU.
+        network: of actor and critic, in place of the suite's own; `gtr suites` lists them.
         draw: seed of the random configurations.
         set: numbers of the learner that all configurations begin with.
     """
     from gtr.progress import Display
     from gtr.study.tune import read_tuned, tune, tuning_steps
 
-    problem = _problem(suite, size)
+    problem = _problem(suite, size, network)
     problem = replace(problem, config=_shared(problem, set, only=True))
     steps = tuning_steps(problem, max(configurations, 1), max(seeds, 1))
     with Display(len(methods) * steps) as display:
@@ -255,7 +268,9 @@ def _tune(
         table.add_row(name, " ".join(f"{key}={value:g}" for key, value in numbers.items()))
     _print(table)
     print(f"\nall scores  {out / 'configurations.csv'}\ntuned       {path}")
-    print(f"now         gtr compare {suite} --settings {shlex.quote(str(path))} --out ...")
+    with_network = "" if network is None else f" --network {network}"
+    tuned_file = shlex.quote(str(path))
+    print(f"now         gtr compare {suite}{with_network} --settings {tuned_file} --out ...")
 
 
 def _study(
@@ -366,10 +381,15 @@ def _export(
     print(f"policy  {out} (as phase {phase} left it, seed {seed})")
 
 
-def _problem(name: str, size: str) -> "Suite":
+def _problem(name: str, size: str, network: str | None) -> "Suite":
+    from gtr.networks import named
     from gtr.suites import suite
 
-    return suite(name, size)
+    problem = suite(name, size)
+    if network is None:
+        return problem
+    chosen = named.network(network, problem.config.network)
+    return replace(problem, config=replace(problem.config, network=chosen))
 
 
 def _settings(

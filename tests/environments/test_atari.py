@@ -37,12 +37,26 @@ def differ(first, second):
     return any((a.observation != b.observation).any() for a, b in zip(first, second, strict=False))
 
 
-@pytest.mark.parametrize("game", ["breakout", "pong", "space_invaders", "freeway", "boxing"])
-def test_frames_rewards_and_ends_are_those_of_ales_vector_environment(game):
-    environment = Atari((game,), sticky=0.0, idle=0)
+@pytest.mark.parametrize(
+    ("game", "side"),
+    [
+        ("breakout", 84),
+        ("pong", 84),
+        ("space_invaders", 84),
+        ("freeway", 84),
+        ("boxing", 84),
+        ("breakout", 52),
+    ],
+)
+def test_frames_rewards_and_ends_are_those_of_ales_vector_environment(game, side):
+    environment = Atari((game,), sticky=0.0, idle=0, side=side)
+    assert environment.observation_shape == (side, side, 4)
     copy = environment.start()
     clipped, raw = (
-        AtariVectorEnv(game, 1, noop_max=0, reward_clipping=clipping) for clipping in (True, False)
+        AtariVectorEnv(
+            game, 1, noop_max=0, reward_clipping=clipping, img_height=side, img_width=side
+        )
+        for clipping in (True, False)
     )
     raw.reset(seed=0)
     first, _ = clipped.reset(seed=0)
@@ -85,9 +99,9 @@ def test_the_newest_frame_is_the_last():
         before = step.observation
 
 
-@pytest.mark.parametrize("processes", [0, 2])
-def test_a_game_that_was_saved_goes_on_to_the_bit(processes):
-    environment = Atari(THREE, processes=processes)
+@pytest.mark.parametrize(("processes", "side"), [(0, 84), (2, 52)])
+def test_a_game_that_was_saved_goes_on_to_the_bit(processes, side):
+    environment = Atari(THREE, processes=processes, side=side)
     rng = np.random.default_rng(0)
     actions = rng.integers(environment.action_space.n, size=(60, 3))
     for game in ("pong",) if processes else THREE:
@@ -187,6 +201,8 @@ def test_mistakes_are_told_in_one_line(monkeypatch):
         Atari(("pong",), sticky=2)
     with pytest.raises(GTRError, match="longest 1 or more"):
         Atari(("pong",), longest=0)
+    with pytest.raises(GTRError, match="side is 0"):
+        Atari(("pong",), side=0)
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(GTRError, match=r"pip install 'gtr-rl\[atari\]'") as caught:
         Atari(("pong",)).start()

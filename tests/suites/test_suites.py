@@ -99,7 +99,7 @@ def test_budgets_are_the_written_ones_to_half_a_batch(size):
         "minatar-permute": ((6, 250_000), (6, 10_000_000)),
         "minatar-cycle": ((6, 250_000), (6, 10_000_000)),
         "craftax-goals": ((5, 100_000), (8, 25_000_000)),
-        "atari-cycle": ((6, 100_000), (6, 10_000_000)),
+        "atari-cycle": ((4, 20_000), (6, 10_000_000)),
         "ant-slippery": ((5, 100_000), (10, 20_000_000)),
     }
     for name, budgets in written.items():

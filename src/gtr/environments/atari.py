@@ -14,7 +14,7 @@ from gtr.environments.protocol import Box, Discrete
 from gtr.environments.simulators import Simulated
 from gtr.errors import GTRError
 
-_SIDE, _STACKED, _SKIP = 84, 4, 4
+_STACKED, _SKIP = 4, 4
 # An emulator's state has from 7,713 to 8,256 bytes (the games of ale-py 0.12.1), in some games not
 # always as many.
 _EMULATOR_BYTES = 8_448
@@ -27,7 +27,7 @@ class Atari(Simulated):
     """Games of the Arcade Learning Environment (Bellemare et al. 2013), one in each phase.
 
     An action is held for 4 frames; what is seen is the larger of the last two, in grey, reduced to
-    84 x 84 by averaging areas, with the three before it: uint8 (84, 84, 4), newest last, blank
+    a square by averaging areas, with the three before it: uint8 (side, side, 4), newest last, blank
     before an episode's first (Mnih et al. 2015, doi:10.1038/nature14236). The frames are those of
     ale-py's `AtariVectorEnv`. The reward that is learnt from is the score's sign; the episode's
     return is the score. An episode ends with the game, not with a life (Machado et al. 2018,
@@ -44,6 +44,8 @@ class Atari(Simulated):
             the episode's seed.
         longest: frames after which an episode is truncated, half an hour of play; without the idle
             ones.
+        side: height and width of what is seen, in pixels; 84 in all published work. Less makes a
+            network faster, by the square.
         processes: how many processes the copies are dealt to; 0 keeps them in this one.
 
     Raises:
@@ -54,6 +56,7 @@ class Atari(Simulated):
     sticky: float = 0.25
     idle: int = 30
     longest: int = 108_000
+    side: int = 84
     processes: int = 0
     name: str = field(init=False, compare=False, repr=False)
     observation_shape: tuple[int, ...] = field(init=False, compare=False, repr=False)
@@ -68,7 +71,9 @@ class Atari(Simulated):
             raise GTRError(f"sticky is {self.sticky!r}; give a probability")
         if self.idle < 0 or self.longest < 1:
             raise GTRError("idle is to be 0 or more frames, and longest 1 or more")
-        shape = (_SIDE, _SIDE, _STACKED)
+        if self.side < 1:
+            raise GTRError(f"side is {self.side!r}; give 1 or more pixels")
+        shape = (self.side, self.side, _STACKED)
         for name, value in {
             "name": f"Atari {', '.join(self.games)}",
             "observation_shape": shape,
@@ -111,9 +116,10 @@ class AtariCopy:
         self._repeats: Any = None
         self._screen: Any = None
         self._before: Any = None
-        self._small: Any = np.zeros((_SIDE, _SIDE), np.uint8)
+        self._square = (atari.side, atari.side)
+        self._small: Any = np.zeros(self._square, np.uint8)
         # The frames of a pixel in one word, oldest in the low byte: a shift makes room for another.
-        self._stack: Any = np.zeros((_SIDE, _SIDE), "<u4")
+        self._stack: Any = np.zeros(self._square, "<u4")
 
     def restart(self, seed: int, world: str) -> np.ndarray:
         """See `Copy.restart`."""
@@ -159,7 +165,7 @@ class AtariCopy:
         """See `Copy.save`."""
         state = np.frombuffer(self._ale.cloneState().serialize(), np.uint8)
         saved: Any = np.zeros(self._atari.saved_bytes, np.uint8)
-        counts, stack, emulator = _parts(saved)
+        counts, stack, emulator = _parts(saved, self._square)
         counts[:] = self._seed, self._frame, self._done, len(state)
         stack[:] = self._stack
         emulator[: len(state)] = state
@@ -167,7 +173,7 @@ class AtariCopy:
 
     def restore(self, saved: UInt8[np.ndarray, " n"], world: str) -> None:
         """See `Copy.restore`."""
-        counts, stack, emulator = _parts(np.array(saved))
+        counts, stack, emulator = _parts(np.array(saved), self._square)
         seed, self._frame, self._done, length = map(int, counts)
         self._load(world)
         self._ale.restoreState(self._ale_py.ALEState(emulator[:length].tobytes()))
@@ -197,19 +203,20 @@ class AtariCopy:
         self._repeats = rng.random(self._atari.longest, np.float32) < self._atari.sticky
         return rng
 
-    def _see(self) -> UInt8[np.ndarray, "84 84 4"]:
+    def _see(self) -> UInt8[np.ndarray, "s s 4"]:
         """What is seen now that the screen is another: it is taken into the frames."""
         self._cv2.resize(
-            self._screen, (_SIDE, _SIDE), self._small, interpolation=self._cv2.INTER_AREA
+            self._screen, self._square, self._small, interpolation=self._cv2.INTER_AREA
         )
         self._stack = (self._stack >> 8) | (self._small.astype("<u4") << 24)
-        return self._stack.view(np.uint8).reshape(_SIDE, _SIDE, _STACKED)
+        return self._stack.view(np.uint8).reshape(*self._square, _STACKED)
 
 
-def _parts(saved: Any) -> tuple[Any, Any, Any]:
+def _parts(saved: Any, square: tuple[int, int]) -> tuple[Any, Any, Any]:
     """What a state's bytes hold, as views of them: counts, stack, emulator."""
-    counts, stack, emulator = np.split(saved, [8 * _COUNTS, 8 * _COUNTS + 4 * _SIDE * _SIDE])
-    return counts.view("<i8"), stack.view("<u4").reshape(_SIDE, _SIDE), emulator
+    frames = _STACKED * square[0] * square[1]
+    counts, stack, emulator = np.split(saved, [8 * _COUNTS, 8 * _COUNTS + frames])
+    return counts.view("<i8"), stack.view("<u4").reshape(square), emulator
 
 
 def _packages() -> tuple[Any, Any]:

@@ -25,7 +25,8 @@ from gtr.learner.program import CAPACITY, Program
 from gtr.learner.state import Problem, RunState
 from gtr.learner.store import Store
 from gtr.methods import numbers
-from gtr.networks.architectures import as_json
+from gtr.networks.architectures import MLP, Architecture, as_json, body_of
+from gtr.networks.torsos import check_fits
 from gtr.objective import Method, validate
 from gtr.suites import Suite
 
@@ -150,6 +151,7 @@ def sweep(
         check(setting.config)
     # The budget of a phase is in steps: iterations follow from the configuration's batch.
     suite = replace(suite, config=_static(settings))
+    check_network(suite, suite.config.network)
     problem = problem_of(suite)
     total = suite.iterations if iterations is None else min(iterations, suite.iterations)
     labels = pd.DataFrame(
@@ -175,6 +177,18 @@ def sweep(
         program, labels, total, store, progress, fresh_each_phase=fresh_each_phase
     )
     return Run(suite, settings[0].method, metrics, state, home)
+
+
+def check_network(suite: Suite, network: Architecture) -> None:
+    """Refuses a network that cannot see what the suite shows.
+
+    The environment is built for it, unless the network takes observations of any shape.
+
+    Raises:
+        GTRError: as `gtr.networks.torsos.build_torso`.
+    """
+    if not isinstance(body_of(network), MLP):
+        check_fits(network, suite.environment.observation_shape)
 
 
 def problem_of(suite: Suite) -> Problem:

@@ -193,11 +193,13 @@ def update(
         """This device's share of each minibatch: of its rows, or of the copies that it holds."""
         if recall is None:
             return share(divided, minibatches, 1)
-        apart = (steps, len(recall.begins), -1)
+        # No length is left to be found: without an epoch there are no numbers to find it from.
+        time = len(recall.begins)
+        apart = (steps, time, order.shape[1] // time)
         mine = share(
             divided, jax.tree.map(lambda x: x.reshape(*apart, *x.shape[2:]), minibatches), 2
         )
-        return jax.tree.map(lambda x: x.reshape(steps, -1, *x.shape[3:]), mine)
+        return jax.tree.map(lambda x: x.reshape(steps, time * x.shape[2], *x.shape[3:]), mine)
 
     def seen(rows: Array, memory: cores.Memory) -> Array | Segment:
         if recall is None:
@@ -321,7 +323,7 @@ def _all_steps(copies: Int[Array, "... c"], recall: Recall) -> Int[Array, "... m
     """The rows of some copies in all steps, in the order of time."""
     steps, number = recall.begins.shape
     rows = number * jnp.arange(steps)[:, None] + copies[..., None, :]
-    return rows.reshape(*copies.shape[:-1], -1)
+    return rows.reshape(*copies.shape[:-1], steps * copies.shape[-1])
 
 
 def _unshuffled(number: int, recall: Recall | None) -> Int[Array, " m"]:

@@ -141,6 +141,11 @@ Recurrent = GRU | LSTM | Transformer
 Architecture = FeedForward | Recurrent
 
 
+def body_of(architecture: Architecture) -> FeedForward:
+    """What observations pass through first: of a feed-forward network it is all there is."""
+    return architecture.body if isinstance(architecture, Recurrent) else architecture
+
+
 def with_layer_norm(architecture: Architecture) -> Architecture:
     """The same with its hidden layers normalised; of a recurrent network these are the body's."""
     if isinstance(architecture, Recurrent):

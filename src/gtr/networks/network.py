@@ -20,6 +20,7 @@ from gtr.networks.architectures import (
     Architecture,
     Recurrent,
     Transformer,
+    body_of,
 )
 from gtr.networks.cores import Core, GRUCore, LSTMCore, Memory, forget
 from gtr.networks.layers import ACTIVATIONS, Dense, LayerNorm
@@ -145,7 +146,7 @@ def build(
     Raises:
         GTRError: if the architecture does not fit such observations (`build_torso`).
     """
-    body = architecture.body if isinstance(architecture, Recurrent) else architecture
+    body = body_of(architecture)
     torso, inputs = build_torso(rng, body, observation_shape)
     hidden, norms = [], []
     for width in body.widths:

@@ -15,7 +15,16 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gtr.errors import GTRError
-from gtr.networks.architectures import CNN, MLP, Activation, FeedForward, NatureCNN, ResNet
+from gtr.networks.architectures import (
+    CNN,
+    MLP,
+    Activation,
+    Architecture,
+    FeedForward,
+    NatureCNN,
+    ResNet,
+    body_of,
+)
 from gtr.networks.layers import ACTIVATIONS, Conv, Conv3x3, Section
 
 _GAIN = math.sqrt(2)
@@ -111,6 +120,17 @@ def build_torso(
         case ResNet():
             torso = Residual(tuple(Section(rng, i, o, scale=_GAIN) for i, o in pairs), activation)
     return torso, height * width * pairs[-1][1]
+
+
+def check_fits(architecture: Architecture, observation_shape: tuple[int, ...]) -> None:
+    """Refuses a network that cannot be built for such observations, and builds nothing.
+
+    Raises:
+        GTRError: as `build_torso`.
+    """
+    body = body_of(architecture)
+    if not isinstance(body, MLP):
+        _covered(body, observation_shape, _kernels(body))
 
 
 class _Kernel(NamedTuple):

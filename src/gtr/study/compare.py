@@ -8,7 +8,7 @@ from pathlib import Path
 from gtr.errors import GTRError
 from gtr.files import read_json
 from gtr.learner.config import LearnerConfig, check
-from gtr.learner.run import Setting, describe, seed_list
+from gtr.learner.run import Setting, check_network, describe, seed_list
 from gtr.methods import method
 from gtr.objective import Method, validate
 from gtr.plan import claim
@@ -75,6 +75,10 @@ def compare(
     for arm in arms:
         validate(arm.method)
         check(arm.config)
+        # Where processes train, this one builds no environment: it would take a GPU's memory. A
+        # process of an arm refuses the network as this one does.
+        if workers == 1:
+            check_network(suite, arm.config.network)
     described = describe(suite, arms, list(chosen), suite.iterations, False)
     del described["fresh_each_phase"]
     claim(

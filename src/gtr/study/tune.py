@@ -20,7 +20,7 @@ import pandas as pd
 from gtr.errors import GTRError
 from gtr.files import read_json, write_whole
 from gtr.learner.config import LearnerConfig, configure
-from gtr.learner.run import Setting, describe
+from gtr.learner.run import Setting, check_network, describe
 from gtr.methods import method, numbers
 from gtr.plan import claim
 from gtr.study.arms import Arm, arm
@@ -146,6 +146,7 @@ def tune(
     directory = Path(directory)
     # The suite counts its phases in batches of its configuration.
     suite = replace(suite, config=config or suite.config)
+    check_network(suite, suite.config.network)
     drawn = {one.name: candidates(one, suite.config, configurations, draw) for one in chosen}
     every = [replace(one, label=f"{name} {one.label}") for name in names for one in drawn[name]]
     plan = describe(suite, every, [], tuning_iterations(suite), False)
