@@ -2,8 +2,9 @@
 
     python benchmarks/integrations/rllib.py --rounds 7
 
-Prints a line a network: GTR's time over PPO's, median and extremes over the rounds. Both without the
-KL term. Sampling, which is RLlib's own in either, is left out: with it the ratio is nearer to 1.
+Prints a line a network: GTR's time over PPO's, median and extremes over the rounds. Both without
+the KL term. Sampling, which is RLlib's own in either, is left out: with it the ratio would be
+nearer to 1.
 """
 
 import argparse

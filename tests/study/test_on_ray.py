@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import gtr
 from gtr.errors import GTRError
 from gtr.learner.config import Setting
 from gtr.learner.run import Interrupted, Status
@@ -18,6 +19,7 @@ from gtr.study.compare import compare
 from gtr.study.tune import tune
 from gtr.study.workers import Task, train_in_turn
 from tests.study.small import SMALL, die_once
+from tests.test_docs import ROOT, blocks, execute
 
 ray = pytest.importorskip("ray")
 
@@ -136,6 +138,17 @@ def test_tuning_on_the_cluster_chooses_what_it_chooses_here(cluster: None, tmp_p
     assert there.read_bytes() == here.read_bytes()
     tables = [tmp_path / name / "configurations.csv" for name in ("there", "here")]
     assert tables[0].read_bytes() == tables[1].read_bytes()
+
+
+@pytest.mark.slow
+def test_the_pages_example_runs(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gtr, "suite", lambda name: SMALL)
+    for code in blocks(ROOT / "docs/studies-on-ray.md", "python"):
+        execute(code, {"__name__": "page"})
+    assert (tmp_path / "runs" / "duel" / "report.html").exists()
 
 
 def test_machines_that_do_not_see_the_directory_are_named(cluster: None, tmp_path: Path) -> None:
