@@ -23,8 +23,18 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME  # noqa: E402
 from ray.tune import register_env  # noqa: E402
 
 from gtr.errors import GTRError  # noqa: E402
+from gtr.integrations.recent_policies import RecentPolicies  # noqa: E402
 from gtr.integrations.rllib import GTR, GTRConfig, GTRTorchLearner  # noqa: E402
 from gtr.objective import batch_stiffness, evaluate  # noqa: E402
+
+pytestmark = [
+    # RLlib registers its environments with Gymnasium under one name, again with every env runner.
+    pytest.mark.filterwarnings("ignore:.*Overriding environment rllib-single-agent-env"),
+    # Ray copies a configuration of its own, old names included, to the workers of several learners.
+    pytest.mark.filterwarnings(
+        "ignore:.*(use_push_based_shuffle|retried_io_errors|write_file_retry)"
+    ),
+]
 
 MODULE = "default_policy"
 EVERY = 1536
@@ -109,6 +119,11 @@ def parameters(learner: Any) -> list[Tensor]:
     return [p.detach().clone() for p in learner.module[MODULE].parameters()]
 
 
+def held(recent: RecentPolicies) -> dict[str, Tensor]:
+    """What the module holds now, by name."""
+    return {name: tensor.detach().clone() for name, tensor in recent._tensors().items()}
+
+
 def snapshots(learner: GTRTorchLearner) -> list[Tensor]:
     kept = learner.get_state(components="anchors")["anchors"][MODULE]["snapshots"]
     return [torch.as_tensor(x) for snapshot in kept for x in snapshot.values()]
@@ -125,10 +140,10 @@ class TestRLlib(Conformance):
             update(learner, batch)
         module, recent = learner.module[MODULE], learner._policies(MODULE)
         numbers = recent.numbers(10_000)
-        anchors = [dict(zip(recent._tensors(), parameters(learner), strict=True))]
+        anchors = [held(recent)]
         for number in (1, 2):
             with recent.holding(number):
-                anchors.append({k: x.detach().clone() for k, x in recent._tensors().items()})
+                anchors.append(held(recent))
         batch = learner._learner_connector(
             rl_module=learner.module,
             batch={},
@@ -224,6 +239,15 @@ def test_the_measures_are_logged_beside_ppos(episodes: list[list[Any]]) -> None:
     assert 0 < logged["kernel_mean"] < 1
     assert logged["anchor_spread"] > 0
     assert "policy_loss" in results[MODULE]
+
+
+def test_a_number_that_rllib_takes_for_none_is_refused_as_well() -> None:
+    with pytest.raises(GTRError, match="stiffness is -1"):
+        gtr(stiffness=-1)
+    config = gtr()
+    config.radius = 0.0
+    with pytest.raises(GTRError, match="radius is 0"):
+        config.validate()
 
 
 def test_a_policy_with_a_memory_learns_from_whole_sequences(cluster: None) -> None:

@@ -74,6 +74,9 @@ class GTRConfig(PPOConfig):
 
         Returns:
             This configuration.
+
+        Raises:
+            GTRError: a number is out of its range.
         """
         super().training(**others)
         given = {
@@ -86,6 +89,8 @@ class GTRConfig(PPOConfig):
         for name, value in given.items():
             if value is not None:
                 setattr(self, name, value)
+        # `validate` may come too late: RLlib takes -1 for "not given" when it copies a configuration
+        assert self.method
         return self
 
     @property
