@@ -28,7 +28,7 @@ from gtr.learner.config import configure
 from gtr.learner.run import Setting, sweep
 from gtr.study.arms import arm
 from gtr.study.scores import phase_returns
-from gtr.study.tune import FIRST_SEED, Halving, candidates, rounds, tuning_iterations
+from gtr.study.tune import FIRST_SEED, Halving, candidates, rounds, train_round, tuning_iterations
 
 OUTCOMES = Path(__file__).parent / "outcomes.csv"
 RIVAL = "ppo, clip .2"
@@ -55,7 +55,7 @@ def outcome(suite_name: str, name: str, design: Design, seeds: int) -> pd.DataFr
     with tempfile.TemporaryDirectory() as directory, design.in_place():
         halving = Halving(problem, name, settings, Path(directory))
         for one in rounds(CONFIGURATIONS, 1):
-            halving.train(one)
+            train_round([halving], one)
         best = halving.best
         metrics = sweep(
             problem,

@@ -4,6 +4,7 @@ import difflib
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from functools import partial
 from itertools import chain
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from gtr.learner.run import Setting
+    from gtr.study.workers import Place
     from gtr.suites import Suite
 
 # What a command needs is imported when it runs: JAX alone takes as long as a help text may.
@@ -49,6 +51,10 @@ _Set = Annotated[
     tuple[tuple[str, ...], ...],
     arg(metavar="NAME=VALUE [...]", help_behavior_hint=_NONE),
     UseAppendAction,
+]
+
+_Ray = Annotated[
+    tuple[str, ...] | None, arg(metavar="[ADDRESS]", help_behavior_hint="(default: not on Ray)")
 ]
 
 _Assigned = Sequence[Sequence[str]]  # what --set was given, each time it was
@@ -172,6 +178,7 @@ def _compare(
     size: _Size = "cpu",
     network: _Network = None,
     workers: Annotated[int, arg(metavar="N")] = 1,
+    ray: _Ray = None,
     settings: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint=_UNTUNED)] = None,
     set: _Set = (),
 ) -> None:
@@ -190,6 +197,8 @@ def _compare(
         network: of actor and critic, in place of the suite's own; `gtr suites` lists them.
         workers: how many methods to train at a time, each in its own process with its share of the
             cores.
+        ray: train the methods on the Ray cluster at ADDRESS (`auto`: the one that this machine is
+            part of), or on one that is started here; DIR must be where all its machines see it.
         settings: tuned.json of `gtr tune`: each method is trained with what was chosen for it.
         set: numbers of the methods that have them and of the learner, such as `--set clip=.1`;
             they come before what was tuned.
@@ -202,14 +211,15 @@ def _compare(
     problem = replace(problem, config=_shared(problem, set))
     [oracle] = _settings(problem, ("ppo",), set, settings, strict=False)
     arms, runs = len(methods) + 2, problem.seeds if seeds is None else seeds
-    with Display(arms * max(runs, 1) * problem.steps) as display:
+    total = arms * max(runs, 1) * problem.steps
+    with _place(ray, workers) as where, Display(total) as display:
         page = compare(
             problem,
             chosen,
             directory=out,
             seeds=seeds,
             oracle=oracle,
-            workers=workers,
+            workers=where,
             command=_command(),
             progress=display,
         )
@@ -227,6 +237,7 @@ def _tune(
     size: _Size = "cpu",
     network: _Network = None,
     draw: Annotated[int, arg(metavar="SEED")] = 0,
+    ray: _Ray = None,
     set: _Set = (),
 ) -> None:
     """Find good numbers for each method, with the same budget for each.
@@ -243,6 +254,9 @@ def _tune(
         size: `cpu` for minutes on two cores, `full` for a GPU.
         network: of actor and critic, in place of the suite's own; `gtr suites` lists them.
         draw: seed of the random configurations.
+        ray: train all methods' configurations on the Ray cluster at ADDRESS (`auto`: the one that
+            this machine is part of), or on one that is started here; DIR must be where all its
+            machines see it.
         set: numbers of the learner that all configurations begin with.
     """
     from gtr.progress import Display
@@ -251,7 +265,7 @@ def _tune(
     problem = _problem(suite, size, network)
     problem = replace(problem, config=_shared(problem, set, only=True))
     steps = tuning_steps(problem, max(configurations, 1), max(seeds, 1))
-    with Display(len(methods) * steps) as display:
+    with _place(ray) as where, Display(len(methods) * steps) as display:
         path = tune(
             problem,
             methods,
@@ -259,6 +273,7 @@ def _tune(
             configurations=configurations,
             seeds=seeds,
             draw=draw,
+            workers=where,
             command=_command(),
             progress=display,
         )
@@ -278,6 +293,7 @@ def _study(
     *,
     out: _Out,
     size: Annotated[str, arg(metavar="smoke|cpu|full")] = "cpu",
+    ray: _Ray = None,
 ) -> None:
     """Run a whole study: many methods on many suites, tuned, compared and explained on one page.
 
@@ -287,6 +303,8 @@ def _study(
         name: `transitions`: does GTR help in changing worlds, and why?
         out: where to keep it; the same command continues.
         size: `smoke` for minutes and a first look, `cpu` for hours on two cores, `full` for a GPU.
+        ray: train on the Ray cluster at ADDRESS (`auto`: the one that this machine is part of), or
+            on one that is started here; DIR must be where all its machines see it.
     """
     if name != "transitions":
         raise GTRError(f"there is no study {name!r}; there is transitions")
@@ -294,8 +312,8 @@ def _study(
     from gtr.study.transitions import extent, steps, study
 
     chosen = extent(size)
-    with Display(steps(chosen)) as display:
-        page = study(chosen, directory=out, command=_command(), progress=display)
+    with _place(ray) as where, Display(steps(chosen)) as display:
+        page = study(chosen, directory=out, workers=where, command=_command(), progress=display)
     print(f"\nstudy  {page}")
 
 
@@ -379,6 +397,19 @@ def _export(
 
     phase, seed = export(directory, out, method=method, phase=phase, seed=seed)
     print(f"policy  {out} (as phase {phase} left it, seed {seed})")
+
+
+def _place(ray: tuple[str, ...] | None, workers: int = 1) -> "AbstractContextManager[int | Place]":
+    """Where `--ray` and `--workers` say that the training is to be done."""
+    if ray is None:
+        return nullcontext(workers)
+    if len(ray) > 1:
+        raise GTRError(f"--ray takes one address, not {' and '.join(ray)}")
+    if workers != 1:
+        raise GTRError("a Ray cluster has workers of its own: leave out --workers")
+    from gtr.study.on_ray import on_ray
+
+    return on_ray(*ray)
 
 
 def _problem(name: str, size: str, network: str | None) -> "Suite":

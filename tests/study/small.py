@@ -3,6 +3,7 @@
 import os
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -42,6 +43,14 @@ class Wage:
 
 def die() -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(scar: Path) -> Any:
+    """The environment, in a process that comes after one that died of asking for it."""
+    if not scar.exists():
+        scar.touch()
+        die()
+    return Wage()
 
 
 SMALL = Suite(

@@ -101,16 +101,15 @@ def test_a_dead_process_is_named_and_takes_no_other_along(finished: Path, tmp_pa
     doomed = Task(
         "doomed",
         replace(SMALL, make=die),
-        method("ppo"),
-        SMALL.config,
+        (Setting(method("ppo"), SMALL.config),),
         (0,),
         tmp_path / "doomed",
     )
-    sound = Task("ppo", SMALL, method("ppo"), SMALL.config, (0, 1), tmp_path / "ppo")
+    sound = Task("ppo", SMALL, doomed.settings, (0, 1), tmp_path / "ppo")
     heard = []
     failures = train_side_by_side([doomed, sound], 2, lambda *said: heard.append(said))
     assert list(failures) == ["doomed"]
-    assert "SIGKILL" in failures["doomed"]
+    assert "SIGKILL" in str(failures["doomed"])
     ours, theirs = tmp_path / "ppo" / "metrics.csv", finished / "runs" / "ppo" / "metrics.csv"
     assert ours.read_bytes() == theirs.read_bytes()
     assert {name for name, _ in heard} == {"ppo"}

@@ -22,6 +22,7 @@ from gtr.study.tune import (
     candidates,
     read_tuned,
     rounds,
+    train_round,
     tune,
     tuning_iterations,
     tuning_steps,
@@ -118,9 +119,9 @@ def test_the_best_survive_and_the_last_round_decides(tmp_path: Path) -> None:
 def test_one_that_was_dropped_is_not_chosen_for_the_luck_of_its_few_seeds(tmp_path: Path) -> None:
     suite = small_suite(phases=3)
     halving = Halving(suite, "ppo", candidates(arm("ppo"), suite.config, 4, draw=2), tmp_path)
-    halving.train(Round(4, range(10, 11)))
+    train_round([halving], Round(4, range(10, 11)))
     survivor = halving.best.label
-    halving.train(Round(1, range(11, 14)))
+    train_round([halving], Round(1, range(11, 14)))
     scores = halving.table.set_index("configuration")["score"]
     assert scores.idxmax() != int(survivor)
     assert halving.best.label == survivor

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeGuard, get_args
 
 from gtr.errors import GTRError
 from gtr.networks.architectures import MLP, Architecture, Recurrent, Transformer, from_json
+from gtr.objective import Method
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,15 @@ class LearnerConfig:
     network: Architecture = field(default_factory=MLP)
     regulariser: Literal["none", "l2-init", "c-chain"] = "none"
     regularisation: float | None = None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A method and a learner configuration, with a name where several are trained together."""
+
+    method: Method
+    config: LearnerConfig
+    label: str = ""
 
 
 class Rates(NamedTuple):

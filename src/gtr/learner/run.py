@@ -18,7 +18,7 @@ from gtr import loggers
 from gtr.environments.host import HostEnvironment
 from gtr.errors import GTRError
 from gtr.learner import records
-from gtr.learner.config import LearnerConfig, check, rates
+from gtr.learner.config import LearnerConfig, Setting, check, rates
 from gtr.learner.faults import FaultWatch
 from gtr.learner.hosted import HostProgram
 from gtr.learner.program import CAPACITY, Program
@@ -32,15 +32,6 @@ from gtr.suites import Suite
 
 # Seconds that a chunk should take: often enough for a progress bar and for Ctrl-C.
 _CHUNK_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A method and a learner configuration, with a name where several are trained together."""
-
-    method: Method
-    config: LearnerConfig
-    label: str = ""
 
 
 @dataclass(frozen=True)

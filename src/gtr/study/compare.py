@@ -7,14 +7,14 @@ from pathlib import Path
 
 from gtr.errors import GTRError
 from gtr.files import read_json
-from gtr.learner.config import LearnerConfig, check
-from gtr.learner.run import Setting, check_network, describe, seed_list
+from gtr.learner.config import LearnerConfig, Setting, check
+from gtr.learner.run import check_network, describe, seed_list
 from gtr.methods import method
 from gtr.objective import Method, validate
 from gtr.plan import claim
 from gtr.study.records import ORACLE, RANDOM
 from gtr.study.report import write_report
-from gtr.study.workers import ArmProgress, Task, train_in_turn, train_side_by_side
+from gtr.study.workers import ArmProgress, Place, Task, place
 from gtr.suites import Suite
 
 
@@ -26,7 +26,7 @@ def compare(
     seeds: int | Sequence[int] | None = None,
     config: LearnerConfig | None = None,
     oracle: Setting | None = None,
-    workers: int = 1,
+    workers: int | Place = 1,
     command: str = "",
     progress: ArmProgress | None = None,
 ) -> Path:
@@ -45,7 +45,8 @@ def compare(
         config: learner configuration of all that do not bring their own; the suite's where None.
         oracle: PPO's setting for the oracle and random; where None that of `ppo` among the
             methods, else its defaults.
-        workers: how many arms to train at a time, each in a process with its share of the cores.
+        workers: how many arms to train at a time, each in a process with its share of the cores;
+            or another place for them (`gtr.study.on_ray`).
         command: the command line, kept for the report.
         progress: told an arm's name and how far it is.
 
@@ -57,8 +58,7 @@ def compare(
             written, and after all others are through for arms that failed, by name.
         Interrupted: Ctrl-C or SIGTERM; everything is saved.
     """
-    if workers < 1:
-        raise GTRError(f"{workers} workers: use 1 or more")
+    where = place(workers)
     directory = Path(directory)
     # The suite counts its phases in batches of its configuration.
     suite = replace(suite, config=config or suite.config)
@@ -94,23 +94,19 @@ def compare(
         Task(
             arm.label,
             suite,
-            arm.method,
-            arm.config,
+            (arm,),
             chosen,
             directory / "runs" / arm.label,
             fresh_each_phase=arm.label == ORACLE,
         )
         for arm in arms
     ]
-    if workers == 1:
-        failures = train_in_turn(tasks, progress)
-    else:
-        failures = train_side_by_side(tasks, min(workers, len(tasks)), progress)
+    failures = where(tasks, progress)
     if failures:
         with suppress(GTRError):
             write_report(directory)
         raise GTRError(
-            "; ".join(f"{name} failed: {line}" for name, line in failures.items())
+            "; ".join(f"{name} failed: {error}" for name, error in failures.items())
             + "; what the other arms did is kept, and the same command continues"
         )
     return write_report(directory)

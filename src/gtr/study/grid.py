@@ -1,7 +1,6 @@
 """Many settings of one suite, in as few programs as their static parts allow."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,9 @@ import jax
 import pandas as pd
 
 from gtr.errors import GTRError
-from gtr.learner.config import rates
+from gtr.learner.config import Setting, rates
 from gtr.learner.faults import Diverged
-from gtr.learner.run import Setting, sweep
-from gtr.study.workers import ArmProgress
+from gtr.study.workers import ArmProgress, Place, Task, train_in_turn
 from gtr.suites import Suite
 
 
@@ -24,6 +22,7 @@ def train_grid(
     directory: Path,
     iterations: int | None = None,
     title: str = "",
+    where: Place = train_in_turn,
     progress: ArmProgress | None = None,
 ) -> pd.DataFrame:
     """Trains settings, those that differ in numbers only side by side.
@@ -37,6 +36,7 @@ def train_grid(
         directory: where to keep the runs, one directory a program.
         iterations: stop early.
         title: for progress.
+        where: the programs are trained.
         progress: told the title and how far it is.
 
     Returns:
@@ -46,26 +46,56 @@ def train_grid(
         GTRError: as `gtr.train`.
         Interrupted: Ctrl-C or SIGTERM; everything is saved.
     """
+    tasks = grid_tasks(
+        suite, settings, seeds=seeds, directory=directory, iterations=iterations, title=title
+    )
+    return grid_metrics(tasks, where(tasks, progress))
+
+
+def grid_tasks(
+    suite: Suite,
+    settings: Sequence[Setting],
+    *,
+    seeds: Sequence[int],
+    directory: Path,
+    iterations: int | None = None,
+    title: str = "",
+) -> list[Task]:
+    """A task for each program; see `train_grid`."""
+    return [
+        Task(
+            f"{title}, program {number}" if title else f"program {number}",
+            suite,
+            tuple(group),
+            tuple(seeds),
+            directory / f"program-{number}",
+            iterations=iterations,
+        )
+        for number, group in enumerate(_programs(settings), start=1)
+    ]
+
+
+def grid_metrics(tasks: Sequence[Task], failures: Mapping[str, GTRError]) -> pd.DataFrame:
+    """What the tasks of a grid measured, once they are trained; see `train_grid`.
+
+    Args:
+        tasks: as `grid_tasks` gave them.
+        failures: what went wrong, by name.
+
+    Raises:
+        GTRError: what went wrong, unless it is a NaN.
+    """
     tables = []
-    for number, group in enumerate(_programs(settings)):
-        name = f"{title}, program {number + 1}" if title else f"program {number + 1}"
-        try:
-            run = sweep(
-                suite,
-                group,
-                seeds=seeds,
-                directory=directory / f"program-{number + 1}",
-                iterations=iterations,
-                progress=None if progress is None else partial(progress, name),
-            )
-        except Diverged as error:
-            print(f"given up: {name}: {str(error).split(';')[0]}", flush=True)
+    for task in tasks:
+        failure = failures.get(task.name)
+        if isinstance(failure, Diverged):
+            print(f"given up: {task.name}: {str(failure).split(';')[0]}", flush=True)
             continue
-        except GTRError as error:
-            raise GTRError(f"{name}: {error}") from error
-        metrics = run.metrics
+        if failure is not None:
+            raise GTRError(f"{task.name}: {failure}") from failure
+        metrics = pd.read_csv(task.directory / "metrics.csv")
         if "setting" not in metrics:
-            metrics = metrics.assign(setting=group[0].label)
+            metrics = metrics.assign(setting=task.settings[0].label)
         tables.append(metrics.assign(setting=metrics["setting"].astype(str)))
     if not tables:
         return pd.DataFrame(columns=pd.Index(["setting", "seed"]))

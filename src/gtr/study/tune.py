@@ -19,15 +19,15 @@ import pandas as pd
 
 from gtr.errors import GTRError
 from gtr.files import read_json, write_whole
-from gtr.learner.config import LearnerConfig, configure
-from gtr.learner.run import Setting, check_network, describe
+from gtr.learner.config import LearnerConfig, Setting, configure
+from gtr.learner.run import check_network, describe
 from gtr.methods import method, numbers
 from gtr.plan import claim
 from gtr.study.arms import Arm, arm
-from gtr.study.grid import train_grid
+from gtr.study.grid import grid_metrics, grid_tasks
 from gtr.study.scores import phase_returns
 from gtr.study.space import CURE, LEARNER, METHOD, described, draws
-from gtr.study.workers import ArmProgress
+from gtr.study.workers import ArmProgress, Place, Task, place, train_in_turn
 from gtr.suites import Suite
 
 FIRST_SEED = 1_000_000
@@ -107,6 +107,7 @@ def tune(
     seeds: int = 1,
     draw: int = 0,
     config: LearnerConfig | None = None,
+    workers: int | Place = 1,
     command: str = "",
     progress: ArmProgress | None = None,
 ) -> Path:
@@ -124,6 +125,7 @@ def tune(
         seeds: how many for each of them, from `FIRST_SEED` on; the rounds after it have more.
         draw: seed of the configurations.
         config: the learner's defaults; the suite's where None.
+        workers: how many programs of a round to train at a time, or where (see `compare`).
         command: the command line, kept in tuned.json.
         progress: told an arm's name and how far it is.
 
@@ -143,6 +145,7 @@ def tune(
     names = [one.name for one in chosen]
     if not names or len(set(names)) < len(names):
         raise GTRError("name at least one method, and each once")
+    where = place(workers)
     directory = Path(directory)
     # The suite counts its phases in batches of its configuration.
     suite = replace(suite, config=config or suite.config)
@@ -162,12 +165,12 @@ def tune(
     # Written last: the runs, which are large, need not have come along.
     if path.exists():
         return path
-    found = {}
-    for name in names:
-        halving = Halving(suite, name, drawn[name], directory / "runs" / name, progress)
+    found = {name: Halving(suite, name, drawn[name], directory / "runs" / name) for name in names}
+    # A single worker has one arm ready before the next, so that a failure is told early.
+    abreast = [[one] for one in found.values()] if workers == 1 else [list(found.values())]
+    for halvings in abreast:
         for one in rounds(configurations, seeds):
-            halving.train(one)
-        found[name] = halving
+            train_round(halvings, one, where, progress)
     table = pd.concat([halving.table for halving in found.values()], ignore_index=True)
     write_whole(directory / "configurations.csv", table.to_csv(index=False).encode())
     document = {
@@ -245,7 +248,6 @@ class Halving:
         name: the arm's, for its table and progress.
         settings: labelled by their number, as `candidates` gives them.
         directory: where to keep the runs.
-        progress: told the arm's name, the round and how far it is.
     """
 
     def __init__(
@@ -254,40 +256,43 @@ class Halving:
         name: str,
         settings: list[Setting],
         directory: Path,
-        progress: ArmProgress | None = None,
     ) -> None:
         self._suite, self._name, self._settings = suite, name, settings
-        self._directory, self._progress = directory, progress
+        self._directory = directory
         self._returns: dict[str, list[float]] = {one.label: [] for one in settings}
         self._round = 0
 
-    def train(self, one: Round) -> None:
-        """Trains the best so far on the round's seeds; as many epochs make one program.
-
-        Raises:
-            GTRError: none of them can be scored.
-        """
+    def tasks(self, one: Round) -> list[Task]:
+        """The next round: the best so far on its seeds; as many epochs make one program."""
         # a stable sort: of equals the first survive, the defaults before all
         order = sorted(self._settings, key=lambda setting: self._rank(setting.label), reverse=True)
         alive = order[: one.configurations]
         self._round += 1
-        iterations = tuning_iterations(self._suite)
-        metrics = train_grid(
+        return grid_tasks(
             self._suite,
             # in the order of their numbers, whatever their rank
             [setting for setting in self._settings if setting in alive],
             seeds=one.seeds,
             directory=self._directory / f"round-{self._round}",
-            iterations=iterations,
+            iterations=tuning_iterations(self._suite),
             title=f"{self._name}, round {self._round}",
-            progress=self._progress,
         )
+
+    def score(self, tasks: Sequence[Task], failures: Mapping[str, GTRError]) -> None:
+        """Takes note of a round, once its tasks are trained.
+
+        Raises:
+            GTRError: what went wrong, or none of the configurations can be scored.
+        """
+        metrics = grid_metrics(tasks, failures)
+        iterations = tuning_iterations(self._suite)
+        alive = [setting for task in tasks for setting in task.settings]
         for setting in alive:
             rows = metrics[metrics["setting"] == setting.label]
             self._returns[setting.label] += _seed_scores(
-                rows, self._suite, len(one.seeds), iterations
+                rows, self._suite, len(tasks[0].seeds), iterations
             )
-        # here, before other arms are trained for long
+        # here, before others are trained for long
         if not any(math.isfinite(self._score(setting.label)) for setting in alive):
             raise GTRError(
                 f"no configuration of {self._name} was without a NaN and ended an episode in "
@@ -321,6 +326,30 @@ class Halving:
     def _rank(self, label: str) -> tuple[int, float]:
         score = self._score(label)
         return len(self._returns[label]), score if math.isfinite(score) else -math.inf
+
+
+def train_round(
+    arms: Sequence[Halving],
+    one: Round,
+    where: Place = train_in_turn,
+    progress: ArmProgress | None = None,
+) -> None:
+    """Trains a round of some arms.
+
+    Args:
+        arms: each where the round before has left it.
+        one: the round.
+        where: its programs are trained.
+        progress: told an arm's name, the round and program, and how far it is.
+
+    Raises:
+        GTRError: something went wrong, or none of an arm's configurations can be scored.
+        Interrupted: Ctrl-C or SIGTERM; everything is saved.
+    """
+    tasks = [halving.tasks(one) for halving in arms]
+    failures = where([task for theirs in tasks for task in theirs], progress)
+    for halving, theirs in zip(arms, tasks, strict=True):
+        halving.score(theirs, failures)
 
 
 def _seed_scores(metrics: pd.DataFrame, suite: Suite, seeds: int, iterations: int) -> list[float]:

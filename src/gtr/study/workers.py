@@ -1,7 +1,8 @@
-"""Training many arms: one after another, or side by side in processes of their own.
+"""Training many tasks: one after another, or side by side in processes of their own.
 
-A process trains one arm and ends, so that one that dies takes nothing of the others along. Nothing
-here imports JAX before a process has been given its share of the cores.
+A process trains one task and ends, so that one that dies takes nothing of the others along. Nothing
+here imports JAX before a process has been given its share of the cores. `gtr.study.on_ray` is the
+third place where tasks are trained.
 """
 
 import multiprocessing
@@ -19,8 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gtr.errors import GTRError
-from gtr.learner.config import LearnerConfig
-from gtr.objective import Method
+from gtr.learner.config import Setting
 from gtr.suites import Suite
 
 if TYPE_CHECKING:
@@ -34,54 +34,75 @@ _GPU_SHARE = 0.75
 
 @dataclass(frozen=True)
 class Task:
-    """One arm to be trained.
+    """An arm, or settings that share a program, to be trained.
 
     Attributes:
-        name: of the arm.
+        name: no other task has it.
         suite: what to train on.
-        method: what to train.
-        config: learner configuration.
-        seeds: of its runs.
-        directory: where to keep it.
+        settings: what to train; one, or several that differ in numbers only.
+        seeds: of their runs.
+        directory: where to keep them.
+        iterations: stop early.
         fresh_each_phase: begin anew at every change.
     """
 
     name: str
     suite: Suite
-    method: Method
-    config: LearnerConfig
+    settings: tuple[Setting, ...]
     seeds: tuple[int, ...]
     directory: Path
+    iterations: int | None = None
     fresh_each_phase: bool = False
 
     def train(self, progress: ArmProgress | None) -> None:
-        """Trains or continues the arm; `progress` is told of its end even if it had ended before.
+        """Trains or continues it; `progress` is told of its end even if it had ended before.
 
         Raises:
             GTRError: as `gtr.train`.
             Interrupted: likewise.
         """
-        from gtr.learner.run import Status, train
+        from gtr.learner.run import Status, sweep
 
-        train(
+        sweep(
             self.suite,
-            self.method,
+            self.settings,
             seeds=self.seeds,
             directory=self.directory,
-            config=self.config,
+            iterations=self.iterations,
             fresh_each_phase=self.fresh_each_phase,
             progress=None if progress is None else partial(progress, self.name),
         )
         if progress is not None:
-            steps = self.suite.steps
-            progress(self.name, Status(steps, steps, len(self.seeds), float("nan")))
+            suite, runs = self.suite, len(self.settings) * len(self.seeds)
+            iterations = suite.iterations if self.iterations is None else self.iterations
+            steps = iterations * suite.phase_steps // suite.phase_iterations
+            progress(self.name, Status(steps, steps, runs, float("nan")))
 
 
-def train_in_turn(tasks: Sequence[Task], progress: ArmProgress | None) -> dict[str, str]:
-    """Trains one arm after another; one that fails does not keep the others from their turn.
+Place = Callable[[Sequence[Task], ArmProgress | None], dict[str, GTRError]]
+"""Where tasks are trained, all of them; it gives back what went wrong, by name."""
+
+
+def place(workers: int | Place) -> Place:
+    """This process for one worker, for more as many processes; a place is itself.
+
+    Raises:
+        GTRError: fewer than 1.
+    """
+    if callable(workers):
+        return workers
+    if workers < 1:
+        raise GTRError(f"{workers} workers: use 1 or more")
+    if workers == 1:
+        return train_in_turn
+    return lambda tasks, progress: train_side_by_side(tasks, workers, progress)
+
+
+def train_in_turn(tasks: Sequence[Task], progress: ArmProgress | None) -> dict[str, GTRError]:
+    """Trains one task after another; one that fails does not keep the others from their turn.
 
     Returns:
-        What went wrong, by arm.
+        What went wrong, by name.
 
     Raises:
         Interrupted: stopped by Ctrl-C or SIGTERM; everything is saved.
@@ -91,23 +112,23 @@ def train_in_turn(tasks: Sequence[Task], progress: ArmProgress | None) -> dict[s
         try:
             task.train(progress)
         except GTRError as error:
-            failures[task.name] = str(error)
+            failures[task.name] = error
     return failures
 
 
 def train_side_by_side(
     tasks: Sequence[Task], workers: int, progress: ArmProgress | None
-) -> dict[str, str]:
-    """Trains arms in `workers` processes at a time, each with its share of the cores.
+) -> dict[str, GTRError]:
+    """Trains tasks in `workers` processes at a time, each with its share of the cores.
 
     Returns:
-        What went wrong, by arm; an arm whose process died is one of them.
+        What went wrong, by name; a task whose process died is one of them.
 
     Raises:
         Interrupted: stopped by Ctrl-C or SIGTERM; every process has saved its work.
     """
-    crew = _Crew(workers, progress)
-    with _interrupted_by_sigterm():
+    crew = _Crew(min(workers, len(tasks)), progress)
+    with interrupted_by_sigterm():
         try:
             crew.work(tasks)
         except KeyboardInterrupt:
@@ -125,7 +146,7 @@ class _Crew:
     """The processes that are at work, and what they have said."""
 
     def __init__(self, workers: int, progress: ArmProgress | None) -> None:
-        self.failures: dict[str, str] = {}
+        self.failures: dict[str, GTRError] = {}
         self._progress, self._workers = progress, workers
         self._shares = _shares(workers)
         self._working: dict[Connection, tuple[str, BaseProcess, list[int]]] = {}
@@ -172,9 +193,9 @@ class _Crew:
             connection.close()
             self._shares.append(share)
             if process.exitcode and name not in self.failures:
-                self.failures[name] = _obituary(process.exitcode)
+                self.failures[name] = GTRError(_obituary(process.exitcode))
             return
-        if isinstance(said, str):
+        if isinstance(said, GTRError):
             self.failures[name] = said
         elif self._progress is not None:
             self._progress(name, said)
@@ -190,7 +211,7 @@ def _train_apart(task: Task, connection: Connection, share: list[int], workers: 
     try:
         task.train(lambda _, status: connection.send(status))
     except GTRError as error:
-        connection.send(str(error))
+        connection.send(error)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 
@@ -215,7 +236,8 @@ def _obituary(code: int) -> str:
 
 
 @contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
+def interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM is a Ctrl-C within the block."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -19,7 +19,7 @@ from gtr.study.scores import run_scores
 from gtr.study.transitions.page import write_page
 from gtr.study.transitions.plan import GRID_SEED, MAIN, QUESTIONS, Extent, Question, factors_of
 from gtr.study.tune import read_tuned, tune, tuning_iterations, tuning_steps
-from gtr.study.workers import ArmProgress
+from gtr.study.workers import ArmProgress, Place, place
 from gtr.suites import Suite
 
 # A setting without a score stays in the table, so that the page can say that there is none.
@@ -30,6 +30,7 @@ def study(
     extent: Extent,
     *,
     directory: Path | str,
+    workers: int | Place = 1,
     command: str = "",
     progress: ArmProgress | None = None,
 ) -> Path:
@@ -43,6 +44,7 @@ def study(
     Args:
         extent: how much of everything.
         directory: where to keep it.
+        workers: how many arms or programs to train at a time, or where (see `compare`).
         command: the command line, kept in the page.
         progress: told an arm's name and how far it is.
 
@@ -55,7 +57,7 @@ def study(
     """
     directory = Path(directory)
     claim(directory / "study.json", {"study": "transitions", "size": extent.name})
-    for part in _parts(extent, directory, command, progress):
+    for part in _parts(extent, directory, workers, command, progress):
         if part():
             write_page(extent, directory, command)
     return write_page(extent, directory, command)
@@ -86,11 +88,13 @@ class _Work:
         extent: Extent,
         name: str,
         directory: Path,
+        workers: int | Place,
         command: str,
         progress: ArmProgress | None,
     ) -> None:
         self._extent, self._suite = extent, extent.suite(name)
-        self._directory, self._command, self._progress = directory / name, command, progress
+        self._directory, self._workers = directory / name, workers
+        self._command, self._progress = command, progress
 
     def main(self) -> bool:
         """The arms of the claim, tuned and compared."""
@@ -123,6 +127,7 @@ class _Work:
             directory=self._directory / "runs" / question.name,
             iterations=_iterations(self._suite, question),
             title=f"{self._suite.name} {question.name}",
+            where=place(self._workers),
             progress=self._progress,
         )
         iterations = _iterations(self._suite, question) * self._extent.grid_seeds
@@ -149,6 +154,7 @@ class _Work:
                 [arm],
                 directory=self._directory / "tuning" / arm.name,
                 configurations=self._extent.configurations,
+                workers=self._workers,
                 command=self._command,
                 progress=self._named(f"{self._suite.name} tuning"),
             )
@@ -157,6 +163,7 @@ class _Work:
             [self._tuned(arm.name) for arm in arms],
             directory=self._directory / place,
             seeds=self._extent.seeds,
+            workers=self._workers,
             command=self._command,
             progress=self._named(f"{self._suite.name} {place}"),
         )
@@ -170,10 +177,16 @@ class _Work:
 
 
 def _parts(
-    extent: Extent, directory: Path, command: str, progress: ArmProgress | None
+    extent: Extent,
+    directory: Path,
+    workers: int | Place,
+    command: str,
+    progress: ArmProgress | None,
 ) -> Iterator[Callable[[], bool]]:
     """The claim first, then its explanation, suite by suite."""
-    work = {name: _Work(extent, name, directory, command, progress) for name in extent.main}
+    work = {
+        name: _Work(extent, name, directory, workers, command, progress) for name in extent.main
+    }
     yield from (one.main for one in work.values())
     yield from (one.stationary for one in work.values())
     for question in QUESTIONS:
