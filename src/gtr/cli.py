@@ -14,6 +14,7 @@ import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
 from gtr.errors import GTRError
+from gtr.language.command import language
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -62,6 +63,7 @@ def main() -> None:
                 "study": _study,
                 "report": _report,
                 "watch": _watch,
+                "language": language,
             },
             prog="gtr",
             description=_DESCRIPTION,

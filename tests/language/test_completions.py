@@ -73,16 +73,19 @@ def test_values_and_gradients_are_those_of_reading_each_sequence_in_full(
 def test_what_is_written_has_the_probabilities_that_it_is_said_to_have():
     model = tiny_llama.model()
     written = write(
-        model, prompts(), each=5, longest=4, ends=[1, 17], generator=torch.Generator().manual_seed(0)
+        model,
+        prompts(),
+        each=5,
+        longest=4,
+        ends=[1, 17],
+        generator=torch.Generator().manual_seed(0),
     )
     assert written.tokens.shape[:2] == (3, 5)
     with torch.no_grad():
         read = log_probs(model, prompts(), written.tokens)
     torch.testing.assert_close(written.log_probs[written.mask], read[written.mask])
     assert (written.entropies[written.mask] > 0).all()
-    for tokens, mask in zip(
-        written.tokens.flatten(0, 1), written.mask.flatten(0, 1), strict=True
-    ):
+    for tokens, mask in zip(written.tokens.flatten(0, 1), written.mask.flatten(0, 1), strict=True):
         counted = tokens[mask].tolist()
         ended = [i for i, token in enumerate(tokens.tolist()) if token in (1, 17)]
         assert len(counted) == (ended[0] + 1 if ended else len(tokens))

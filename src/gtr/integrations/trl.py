@@ -5,6 +5,7 @@ log-ratio, averaged over tokens as TRL averages its loss.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,8 +104,8 @@ class GTRTrainer(GRPOTrainer):
     """`GRPOTrainer` with a Gaussian trust region around recent policies.
 
     Each completion is compared with one anchor, so that however many there are, asking them costs
-    less than one pass without gradient over a generation batch. A snapshot has what is trained (with
-    LoRA, the adapters), in main memory.
+    less than one pass without gradient over a generation batch. A snapshot has what is trained
+    (with LoRA, the adapters), in main memory.
 
     Attributes:
         recent: the anchors.
@@ -140,6 +141,8 @@ class GTRTrainer(GRPOTrainer):
         self._method = args.method()
         assert isinstance(self._method.anchor, Recent)
         self.recent = RecentPolicies(self._method.anchor, self.model, device="cpu")
+        if self.rollout_func is not None:
+            self.rollout_func = _with_tokens(self.rollout_func)
         self._behaviour: Tensor | None = None  # of the minibatch whose loss is being computed
         self._log_probs: Tensor | None = None
 
@@ -183,11 +186,6 @@ class GTRTrainer(GRPOTrainer):
         *args: Any,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        if logits_to_keep == 0:
-            raise GTRError(
-                "every completion of the batch is empty: have generation (max_completion_length, "
-                "or the rollout function) return at least one token"
-            )
         log_probs, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
             model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
         )
@@ -270,3 +268,19 @@ class GTRTrainer(GRPOTrainer):
                 "its weights as the model, and train without resume_from_checkpoint"
             )
         self.recent.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def _with_tokens(rollout: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """A rollout function that says so where a completion is empty: TRL looks at its last token."""
+
+    def checked(*args: Any) -> dict[str, Any]:
+        output = rollout(*args)
+        empty = sum(len(ids) == 0 for ids in output.get("completion_ids", ()))
+        if empty:
+            raise GTRError(
+                f"the rollout function returned {empty} completions without a token: end each with "
+                "the tokenizer's end, also where nothing was said"
+            )
+        return output
+
+    return checked

@@ -1,1 +1,1 @@
-"""Post-training of small language models: verifiable tasks that change, and a lean loop for CPUs."""
+"""Post-training of small language models: verifiable tasks that change, and a loop for CPUs."""

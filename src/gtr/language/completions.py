@@ -105,7 +105,9 @@ def write(
         entropy = -(chances * said.clamp(min=torch.finfo(said.dtype).min)).sum(-1)
         columns.append((token, going, said.gather(-1, token[:, None])[:, 0], entropy))
         going = going & ~torch.isin(token, stops)
-    parts = [torch.stack(part, -1).view(len(prompts), each, -1) for part in zip(*columns)]
+    parts = [
+        torch.stack(part, -1).view(len(prompts), each, -1) for part in zip(*columns, strict=True)
+    ]
     return Completions(*parts)
 
 

@@ -106,7 +106,7 @@ class Learner:
         self._schedule = schedule
         self._settings = settings
         self._seed = seed
-        self._tasks = {name: (tasks or {}).get(name) or task(name) for name in schedule.tasks}
+        self._tasks = {name: (tasks or {}).get(name) or task(name) for name in schedule.names}
         self._device = next(model.parameters()).device
         self._trained = [p for p in model.parameters() if p.requires_grad]
         self._optimizer = torch.optim.Adam(self._trained, lr=settings.learning_rate)
@@ -123,7 +123,8 @@ class Learner:
         """
         began = time.perf_counter()
         settings = self._settings
-        phase, name = self._schedule.phase(number)
+        phase = self._schedule.phase(number)
+        name = self._schedule.tasks[phase]
         generator = self._generator(number)
         drawn = draw(self._tasks[name].training, settings.problems, self._seed, number)
         prompts = encode(self._tokenizer, [one.prompt for one in drawn], self._device)
@@ -151,10 +152,13 @@ class Learner:
         means = {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
         counted = written.mask.sum()
         return {
-            "step": number,
+            "iteration": number,
+            "seed": self._seed,
+            "step": (number + 1) * rewards.numel(),
             "phase": phase,
+            "episodes": rewards.numel(),
+            "return": rewards.mean().item(),
             "task": name,
-            "reward": rewards.mean().item(),
             "solved": (rewards.sum(-1) > 0).float().mean().item(),
             "same_reward": (rewards.std(-1) == 0).float().mean().item(),
             "entropy": (written.entropies * written.mask).sum().item() / counted.item(),
@@ -178,7 +182,10 @@ class Learner:
             for begin in range(0, len(asked), _TOGETHER):
                 part = asked[begin : begin + _TOGETHER]
                 prompts = encode(self._tokenizer, [p.prompt for p in part], self._device)
-                for rewards, each, temperature in ((greedy, 1, 0.0), (sampled, settings.answers, 1.0)):
+                for rewards, each, temperature in (
+                    (greedy, 1, 0.0),
+                    (sampled, settings.answers, 1.0),
+                ):
                     written = write(
                         self.model,
                         prompts,

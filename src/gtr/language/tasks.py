@@ -83,9 +83,7 @@ def task(name: str) -> Task:
     if name not in _RECIPES:
         raise GTRError(f"there is no task {name!r}; there are {', '.join(_RECIPES)}")
     recipe = _RECIPES[name]
-    dataset = reasoning_gym.create_dataset(
-        recipe.dataset, size=_DRAWN, seed=0, **recipe.numbers
-    )
+    dataset = reasoning_gym.create_dataset(recipe.dataset, size=_DRAWN, seed=0, **recipe.numbers)
     entries = {entry["question"]: entry for entry in (dataset[i] for i in range(_DRAWN))}
     groups: dict[tuple[str, ...], list[Any]] = {}
     for question in sorted(entries):
