@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from gtr.errors import GTRError
 from gtr.language.prompts import Prompts
 from gtr.objective.numerics import widened
 
@@ -84,6 +85,9 @@ def write(
 
     Returns:
         The completions. Log-probabilities and entropies at a temperature of 0 are those at 1.
+
+    Raises:
+        GTRError: the model's probabilities are NaN.
     """
     reading, logits = _read(model, prompts)
     reading = reading.repeated(each)
@@ -96,6 +100,11 @@ def write(
             hidden = reading.read(model, columns[-1][0][:, None])
             logits = widened(model.get_output_embeddings()(hidden[:, -1]))
         said = (logits / (temperature or 1.0)).log_softmax(-1)
+        if said.isnan().any():
+            raise GTRError(
+                "the model's probabilities are NaN, the training has diverged: begin anew with a "
+                "lower learning rate"
+            )
         chances = said.exp()
         if temperature == 0:
             token = said.argmax(-1)
