@@ -1,4 +1,5 @@
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,24 +94,25 @@ class TestTRL(Conformance):
         return GTRConfig(**settings(self.directory, **numbers))
 
     def share_that_pays_after_two_changes(self) -> float:
-        """The answer to "+" and to "-" is a digit, which changes every 16 generation batches."""
-        answers = [{"+": "1", "-": "2"}, {"+": "2", "-": "1"}, {"+": "3", "-": "1"}]
+        """Of two answers to "+" and "-", which are exchanged every 20 generation batches."""
+        answers = [{"+": "1", "-": "2"}, {"+": "2", "-": "1"}, {"+": "1", "-": "2"}]
 
         def pays(prompts: list[str], completions: list[str], trainer_state: Any, **_: Any) -> list:
-            now = answers[min(trainer_state.global_step // 32, 2)]
+            now = answers[min(trainer_state.global_step // 80, 2)]
             return [float(now[p] == c) for p, c in zip(prompts, completions, strict=True)]
 
         args = GTRConfig(
             **settings(
                 self.directory,
-                max_steps=96,
+                max_steps=240,
                 max_completion_length=1,
                 per_device_train_batch_size=64,
                 num_generations=32,
-                learning_rate=2e-2,
+                num_iterations=4,
+                learning_rate=5e-3,
                 lr_scheduler_type="constant",
-                entropy_coef=0.03,
-                logging_steps=96,
+                entropy_coef=0.2,
+                logging_steps=240,
             )
         )
         own = GTRTrainer(
@@ -264,6 +266,18 @@ def test_a_checkpoint_without_anchors_is_refused(tmp_path):
     own = trainer(tmp_path)
     with pytest.raises(GTRError, match=ANCHORS_FILE):
         own.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+
+
+def test_the_pages_script_runs_before_and_after_its_change(tmp_path, monkeypatch):
+    page = Path(__file__).parents[2] / "docs" / "integrations" / "trl.md"
+    tiny_llama.model().save_pretrained(tmp_path / "tiny")
+    tiny_llama.tokenizer().save_pretrained(tmp_path / "tiny")
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, Any] = {"model": str(tmp_path / "tiny")}
+    code = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(code) == 2
+    for block in code:
+        exec(compile(block, page.name, "exec"), space)
 
 
 # Hostile inputs.
