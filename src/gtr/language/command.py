@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from tyro.conf import OmitSubcommandPrefixes, arg, subcommand
 
 from gtr.errors import GTRError
+from gtr.language.needs import require
 
 _Tasks = Annotated[tuple[str, ...], arg(metavar="TASK [TASK ...]", aliases=("--tasks",))]
 _Out = Annotated[Path, arg(metavar="DIR")]
@@ -118,6 +119,7 @@ def language(
 
 
 def _prepare() -> None:
+    require()
     # Before PyTorch is imported: threads that wait for each other must not keep a core busy.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -15,7 +15,7 @@ from gtr.language.completions import Completions, log_probs, write
 from gtr.language.losses import Rule, loss
 from gtr.language.prompts import Prompts, encode
 from gtr.language.schedule import Schedule
-from gtr.language.tasks import Problem, Task, draw, task
+from gtr.language.tasks import Problem, Task, draw
 from gtr.objective import Recent, batch_stiffness
 
 _TOGETHER = 32  # problems that are answered at a time in an evaluation
@@ -85,9 +85,9 @@ class Learner:
         rule: Rule,
         schedule: Schedule,
         settings: Settings,
+        tasks: Mapping[str, Task],
         *,
         seed: int = 0,
-        tasks: Mapping[str, Task] | None = None,
     ) -> None:
         """Changes the model from the first step on.
 
@@ -97,8 +97,8 @@ class Learner:
             rule: the method.
             schedule: which task when.
             settings: numbers.
+            tasks: those of the schedule, by name.
             seed: of the problems' order, the answers and the minibatches.
-            tasks: by name, in place of the built-in ones.
         """
         self.model = model
         self._tokenizer = tokenizer
@@ -106,7 +106,7 @@ class Learner:
         self._schedule = schedule
         self._settings = settings
         self._seed = seed
-        self._tasks = {name: (tasks or {}).get(name) or task(name) for name in schedule.names}
+        self._tasks = {name: tasks[name] for name in schedule.names}
         self._device = next(model.parameters()).device
         self._trained = [p for p in model.parameters() if p.requires_grad]
         self._optimizer = torch.optim.Adam(self._trained, lr=settings.learning_rate)

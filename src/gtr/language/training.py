@@ -17,7 +17,7 @@ from gtr.language.learner import Learner, Settings
 from gtr.language.losses import Rule
 from gtr.language.models import load
 from gtr.language.schedule import Schedule
-from gtr.language.tasks import Task
+from gtr.language.tasks import Task, task
 from gtr.plan import claim
 
 _CHECKPOINT = "checkpoint.pt"
@@ -62,6 +62,7 @@ def train(
     """
     if evaluate_every < 1:
         raise GTRError(f"evaluate_every is {evaluate_every}; it must be 1 or more")
+    tasks = {name: (tasks or {}).get(name) or task(name) for name in schedule.names}
     claim(directory / "config.json", plan(where, rule, schedule, settings, command))
     checkpoint = directory / _CHECKPOINT
     held = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else None
@@ -72,7 +73,7 @@ def train(
             continue
         rows = [row for row in rows if int(row["seed"]) != seed]
         model, tokenizer = load(where)
-        learner = Learner(model, tokenizer, rule, schedule, settings, seed=seed, tasks=tasks)
+        learner = Learner(model, tokenizer, rule, schedule, settings, tasks, seed=seed)
         begin = 0
         if held and held["seed"] == seed:
             learner.load_state_dict(held["learner"])
