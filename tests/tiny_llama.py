@@ -16,8 +16,10 @@ def tokenizer(pad: bool = True) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=built, padding_side="left", **special)
 
 
-def model(seed: int = 0, hidden: int = 16, layers: int = 2) -> LlamaForCausalLM:
-    """In training mode, float32."""
+def model(
+    seed: int = 0, hidden: int = 16, layers: int = 2, spread: float = 0.5
+) -> LlamaForCausalLM:
+    """In training mode, float32; with a small spread of its weights it says everything alike."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(CHARACTERS) + 2,
@@ -27,7 +29,7 @@ def model(seed: int = 0, hidden: int = 16, layers: int = 2) -> LlamaForCausalLM:
         num_attention_heads=2,
         num_key_value_heads=1,
         max_position_embeddings=256,
-        initializer_range=0.5,
+        initializer_range=spread,
         pad_token_id=0,
         bos_token_id=None,
         eos_token_id=1,

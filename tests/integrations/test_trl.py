@@ -277,6 +277,7 @@ def test_the_pages_script_runs_before_and_after_its_change(tmp_path, monkeypatch
     code = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
     assert len(code) == 2
     for block in code:
+        block = block.replace('output_dir="out"', 'output_dir="out", use_cpu=True')
         exec(compile(block, page.name, "exec"), space)
 
 
@@ -301,6 +302,7 @@ def test_without_any_token_that_counts_the_loss_is_zero(tmp_path):
     assert not any(gradient.any() for gradient in gradients)
 
 
+@pytest.mark.filterwarnings("ignore:.*rollout_func.*experimental:UserWarning")
 @pytest.mark.parametrize("said", [[[1], [5, 6, 1], [5]], [[], [5, 1], [6]]])
 def test_completions_in_which_nothing_is_said(tmp_path, said):
     def rollout(prompts: list[str], trainer: Any) -> dict[str, Any]:

@@ -27,8 +27,9 @@ from gtr.objective.numerics import LIMIT, LOG_RATIO_CAP, bounded
 
 try:
     from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-    from trl import GRPOConfig, GRPOTrainer
     from trl.models.utils import disable_gradient_checkpointing
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
 except ImportError as error:
     raise GTRError(
         "gtr.integrations.trl needs TRL and Transformers: pip install 'gtr-rl[trl]'"
@@ -79,6 +80,7 @@ class GTRConfig(GRPOConfig):
         """Checks the numbers, TRL's and ours."""
         super().__post_init__()
         self.method()
+        assert self.steps_per_generation is not None  # TRL has seen to it
         steps = self.steps_per_generation * self.num_iterations
         if self.gradient_accumulation_steps % steps == 0:
             raise GTRError(
@@ -111,6 +113,9 @@ class GTRTrainer(GRPOTrainer):
         recent: the anchors.
     """
 
+    args: GTRConfig
+    model: Any
+    current_gradient_accumulation_steps: int
     _tag_names = ["trl", "grpo", "gtr"]  # noqa: RUF012
 
     def __init__(
@@ -174,7 +179,8 @@ class GTRTrainer(GRPOTrainer):
                 batch_size=self.args.per_device_train_batch_size,
             )[0]
 
-        with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
+        checkpointing: Any = self.args.gradient_checkpointing_kwargs
+        with disable_gradient_checkpointing(self.model, checkpointing):
             return self.recent.ask(output["old_per_token_logps"], said)
 
     def _get_per_token_logps_and_entropies(
@@ -221,9 +227,9 @@ class GTRTrainer(GRPOTrainer):
         found = measures(
             self._method, evaluation, advantage=advantage, mask=mask, stiffness=inputs["stiffness"]
         )
-        numbers = torch.tensor(list(found.values()), device=log_prob.device)
-        numbers = self.accelerator.gather(numbers[None]).mean(0).tolist()
-        for name, number in zip(found, numbers, strict=True):
+        numbers = torch.tensor([list(found.values())], device=log_prob.device)
+        everywhere: Any = self.accelerator.gather(numbers)
+        for name, number in zip(found, everywhere.mean(0).tolist(), strict=True):
             self._metrics["train"][f"gtr/{name}"].append(number)
         return loss + self._averaged(evaluation.penalty, mask, inputs["num_items_in_batch"])
 
@@ -238,7 +244,8 @@ class GTRTrainer(GRPOTrainer):
         summed = torch.where(mask != 0, values, 0.0).sum(-1)
         accumulated = self.current_gradient_accumulation_steps
         if self.loss_type in ("cispo", "dapo", "vespo"):
-            share = accumulated / self.args.steps_per_generation / self.accelerator.num_processes
+            steps = self.args.steps_per_generation or accumulated
+            share = accumulated / steps / self.accelerator.num_processes
             return summed.sum() / (items.clamp(min=1.0) * share)
         if self.loss_type == "bnpo":
             mean = summed.sum() / mask.sum().clamp(min=1.0)

@@ -152,7 +152,11 @@ class _Reading:
         return self._mapped(lambda x: x.expand(rows, *x.shape[1:]))
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> "_Reading":
-        pairs = [(change(layer[0]), change(layer[1])) for layer in self.cache]
+        pairs = [
+            (change(keys), change(values))
+            for keys, values, *_ in self.cache
+            if keys is not None and values is not None
+        ]
         return _Reading(DynamicCache(pairs), change(self.seen))
 
 

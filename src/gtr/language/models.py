@@ -82,7 +82,7 @@ def _from_gguf(file: Path) -> tuple[Any, Any]:
     here: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
     read = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **here)
     # What was unpacked stays marked as quantised, and such a model cannot be saved.
-    config = read.config
+    config: Any = read.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
