@@ -1,4 +1,6 @@
 import re
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +40,14 @@ def test_the_worked_examples_are_right_and_in_neither_part(name):
 
 
 @pytest.mark.parametrize("name", names())
+def test_no_answer_stands_out(name):
+    one = task(name)
+    answers = Counter(problem.answer for problem in [*one.training, *one.held_out])
+    (_, most), (_, after) = answers.most_common(2)
+    assert most <= after + 4  # the worked examples were taken out afterwards
+
+
+@pytest.mark.parametrize("name", names())
 def test_only_what_is_right_earns_something(name):
     for problem in task(name).held_out[:20]:
         assert problem.reward(problem.answer) == 1
@@ -58,6 +68,14 @@ def test_problems_are_drawn_by_key_and_none_twice_before_all():
     assert draw(problems, 16, 0, 1) == draw(problems, 16, 0, 1) != draw(problems, 16, 0, 2)
     many = [p.prompt for p in draw(problems, len(problems) + 5, 0)]
     assert len(set(many)) == len(problems)
+
+
+def test_the_page_says_how_many_problems_there_are():
+    page = (Path(__file__).parents[2] / "docs" / "language.md").read_text()
+    for name in names():
+        one = task(name)
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}`"))
+        assert row.endswith(f"| {len(one.training) + len(one.held_out)} |")
 
 
 def test_a_schedule_is_its_tasks_in_turn():

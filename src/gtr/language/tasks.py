@@ -3,7 +3,8 @@
 import hashlib
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,8 @@ class Task:
 
     A problem and its mirror image (3 + 4 and 4 + 3), and all questions about one word, are in the
     same part. The worked examples are in neither.
+
+    No answer is right for more problems than the next commonest one.
     """
 
     name: str
@@ -61,7 +64,7 @@ _RECIPES = {
     "products": _Recipe(
         "products", {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}, 0.3
     ),
-    "letters": _Recipe("letter_counting", {"min_words": 1, "max_words": 1}, 0.1),
+    "letters": _Recipe("letter_counting", {"min_words": 1, "max_words": 1}, 0.3),
 }
 
 
@@ -82,10 +85,9 @@ def task(name: str) -> Task:
     dataset = reasoning_gym.create_dataset(recipe.dataset, size=_DRAWN, seed=0, **recipe.numbers)
     entries = {entry["question"]: entry for entry in (dataset[i] for i in range(_DRAWN))}
     groups: dict[tuple[str, ...], list[Any]] = {}
-    for question in sorted(entries):
+    for question in _balanced({key: entry["answer"] for key, entry in entries.items()}):
         groups.setdefault(_content(question), []).append(entries[question])
-    # An order of which nobody can say that it was chosen, and that Python's hash does not change.
-    order = sorted(groups, key=lambda group: hashlib.sha256(repr(group).encode()).digest())
+    order = sorted(groups, key=_chance)
     shown = [groups.pop(group)[0] for group in order[:_EXAMPLES]]
     examples = "".join(f"{_asked(entry)} {entry['answer']}\n\n" for entry in shown)
 
@@ -110,6 +112,26 @@ def draw(problems: Sequence[Problem], number: int, *key: int | str) -> list[Prob
     source = random.Random(repr(key))
     whole, rest = divmod(number, len(problems))
     return list(problems) * whole + source.sample(list(problems), rest)
+
+
+def _balanced(answers: Mapping[str, str]) -> list[str]:
+    """Questions, in an order of chance; of the commonest answer no more than of the next one.
+
+    Else "1" would be right for nine words in ten.
+    """
+    common = Counter(answers.values()).most_common(2)
+    left = Counter(dict.fromkeys(answers.values(), common[-1][1]))
+    kept = []
+    for question in sorted(answers, key=_chance):
+        left[answers[question]] -= 1
+        if left[answers[question]] >= 0:
+            kept.append(question)
+    return kept
+
+
+def _chance(what: object) -> bytes:
+    # An order of which nobody can say that it was chosen, and that is the same in each process.
+    return hashlib.sha256(repr(what).encode()).digest()
 
 
 def _content(question: str) -> tuple[str, ...]:
