@@ -15,6 +15,7 @@ import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
 from gtr.errors import GTRError
+from gtr.language.command import language
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -74,6 +75,7 @@ def main() -> None:
                 "report": _report,
                 "watch": _watch,
                 "export": _export,
+                "language": language,
             },
             prog="gtr",
             description=_DESCRIPTION,

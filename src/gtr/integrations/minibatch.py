@@ -54,11 +54,12 @@ def measures(
 ) -> Mapping[str, float]:
     """`gtr.objective.diagnostics` of samples with one anchor each, as numbers that are not NaN.
 
-    `anchor_spread` is that of a sample's anchor and the behaviour policy.
+    `anchor_spread` is that of a sample's anchor and the behaviour policy. A method may have no
+    anchor.
     """
-    assert evaluation.anchor_log_ratios is not None
-    pair = [evaluation.log_ratio[..., None], evaluation.anchor_log_ratios]
-    evaluation = evaluation._replace(anchor_log_ratios=torch.cat(pair, -1))
+    if evaluation.anchor_log_ratios is not None:
+        pair = [evaluation.log_ratio[..., None], evaluation.anchor_log_ratios]
+        evaluation = evaluation._replace(anchor_log_ratios=torch.cat(pair, -1))
     found = diagnostics(method, evaluation, advantage=advantage, mask=mask, stiffness=stiffness)
     numbers = {name: float(value) for name, value in found.items()}
     return {name: number for name, number in numbers.items() if not math.isnan(number)}

@@ -1,0 +1,137 @@
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gtr import cli
+from gtr.errors import GTRError
+from gtr.language import training
+from gtr.language.comparing import HELD_OUT, compare
+from gtr.language.learner import Settings
+from gtr.language.losses import rule
+from gtr.language.schedule import Schedule
+from tests import tiny_llama
+from tests.language.test_learner import echo
+
+TINY = Settings(problems=4, answers=4, minibatches=2, learning_rate=1e-2, longest=2)
+TASKS = {"echo": echo(), "ones": echo("ones", answer="1")}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model as Hugging Face's libraries keep it."""
+    where = tmp_path_factory.mktemp("model")
+    tiny_llama.model(layers=1).save_pretrained(where)
+    tiny_llama.tokenizer().save_pretrained(where)
+    return where
+
+
+def run(folder: Path, directory: Path, **changes) -> pd.DataFrame:
+    arguments = {
+        "where": folder,
+        "rule": rule("gtr", anchors=2, every=1),
+        "schedule": Schedule(("echo", "ones"), 2),
+        "settings": TINY,
+        "seeds": (0, 1),
+        "directory": directory,
+        "tasks": TASKS,
+        "say": lambda line: None,
+    }
+    training.train(**(arguments | changes))
+    return pd.read_csv(directory / "metrics.csv").drop(columns="seconds")
+
+
+def test_a_cut_training_goes_on_to_the_same_rows(folder, tmp_path, monkeypatch):
+    whole = run(folder, tmp_path / "whole")
+    assert whole["iteration"].tolist() == [0, 1, 2, 3] * 2
+    assert whole["step"].tolist() == [16, 32, 48, 64] * 2
+    assert whole["task"].tolist() == ["echo", "echo", "ones", "ones"] * 2
+    assert whole["accuracy_ones"].notna().tolist() == [False, True, False, True] * 2
+    assert whole["before_accuracy_echo"].notna().sum() == 2
+
+    monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
+    lines: list[str] = []
+
+    def cut(line: str) -> None:
+        lines.append(line)
+        if len(lines) in (3, 6):
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, tmp_path / "cut", say=cut)
+    pd.testing.assert_frame_equal(run(folder, tmp_path / "cut", say=cut), whole)
+    assert not (tmp_path / "cut" / "checkpoint.pt").exists()
+
+
+def test_a_directory_of_another_training_is_refused(folder, tmp_path):
+    run(folder, tmp_path, seeds=(0,))
+    with pytest.raises(GTRError, match="another training"):
+        run(folder, tmp_path, seeds=(0,), rule=rule("ppo"))
+
+
+def test_a_comparison_is_one_that_the_study_reads(folder, tmp_path):
+    page = compare(
+        folder,
+        ["ppo", "gtr"],
+        Schedule(("echo", "ones"), 2),
+        TINY,
+        numbers={"radius": 0.5},
+        seeds=(0, 1),
+        directory=tmp_path,
+        tasks=TASKS,
+        say=lambda line: None,
+    )
+    assert "gtr" in page.read_text()
+    assert (tmp_path / "results.json").exists()
+    table = pd.read_csv(tmp_path / HELD_OUT)
+    assert len(table) == 2 * 2 * 4  # methods, phases, measures
+    rows = pd.read_csv(tmp_path / "runs" / "gtr" / "metrics.csv")
+    ends = rows[rows["iteration"] == 3]
+    found = table[(table["method"] == "gtr") & (table["phase"] == 1)].set_index("measure")
+    expected = ends["accuracy_echo"].mean()
+    assert found.loc["accuracy_echo", "value"] == pytest.approx(expected)
+    with pytest.raises(GTRError, match="add gtr"):
+        compare(
+            folder,
+            ["ppo"],
+            Schedule(("echo",), 1),
+            TINY,
+            numbers={"radius": 0.5},
+            seeds=(0,),
+            directory=tmp_path / "other",
+        )
+
+
+def test_the_command_trains_on_the_real_tasks(folder, tmp_path, monkeypatch, capsys):
+    small = "problems=2 answers=2 minibatches=2 held_out=2 longest=2 stiffness=.1"
+    command = (
+        f"gtr language train --task sums letters --method gtr --iterations 1 --model {folder} "
+        f"--out {tmp_path / 'run'} --keep-model --set {small}"
+    )
+    monkeypatch.setattr("sys.argv", shlex.split(command))
+    cli.main()
+    assert "gtr seed 0  2/2  letters" in capsys.readouterr().out
+    assert (tmp_path / "run" / "report.html").exists()
+    assert (tmp_path / "run" / "model-0" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--set answers=two", "NAME=NUMBER"),
+        ("--set answers=2.5", "whole number"),
+        ("--method ppo --set radius=.3", "no number 'radius'"),
+        ("--task poems", "there is no task"),
+        ("--model /nowhere", "there is no model"),
+    ],
+)
+def test_a_mistake_is_one_line(folder, tmp_path, monkeypatch, capsys, words, message):
+    base = f"gtr language train --out {tmp_path} --model {folder} {words}"
+    monkeypatch.setattr("sys.argv", shlex.split(base))
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("gtr: ")
+    assert message in line
