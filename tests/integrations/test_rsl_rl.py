@@ -14,15 +14,18 @@ from gtr.integrations.rsl_rl import GTR
 from gtr.objective import batch_stiffness, evaluate
 from tests.integrations.conformance import Conformance
 from tests.integrations.vectorised_probe import Reversing
+from tests.test_docs import ROOT, blocks, execute
 
 OURS, OWN = "gtr.integrations.rsl_rl:GTR", "PPO"
 
 
-def configuration(class_name: str, *, memory: bool = False, **algorithm: Any) -> dict[str, Any]:
+def configuration(
+    class_name: str, *, memory: bool = False, normalise: bool = True, **algorithm: Any
+) -> dict[str, Any]:
     network: dict[str, Any] = {"class_name": "MLPModel", "hidden_dims": [16], "activation": "tanh"}
     if memory:
         network |= {"class_name": "RNNModel", "rnn_type": "gru", "rnn_hidden_dim": 8}
-    network["obs_normalization"] = True
+    network["obs_normalization"] = normalise
     distribution = {"class_name": "GaussianDistribution", "init_std": 1.0}
     own = {
         "class_name": class_name,
@@ -36,7 +39,7 @@ def configuration(class_name: str, *, memory: bool = False, **algorithm: Any) ->
     return {
         "num_steps_per_env": 16,
         "save_interval": 1000,
-        "obs_groups": {"actor": ["policy"], "critic": ["policy"]},
+        "obs_groups": {"actor": ["policy"], "critic": ["policy"], "rnd_state": ["policy"]},
         "actor": network | {"distribution_cfg": distribution},
         "critic": dict(network),
         "algorithm": own | algorithm,
@@ -81,6 +84,12 @@ def log_prob(actor: MLPModel, observations: Any, actions: Tensor) -> Tensor:
 
 def gradients_of(actor: MLPModel) -> list[Tensor]:
     return [parameter.grad for parameter in actor.parameters()]
+
+
+def doubled(env: Any, obs: Any, actions: Tensor | None) -> tuple[Any, Tensor | None]:
+    if obs is not None:
+        obs = torch.cat([obs, obs])
+    return obs, None if actions is None else torch.cat([actions, actions])
 
 
 def mirrored(env: Any, obs: Any, actions: Tensor | None) -> tuple[Any, Tensor | None]:
@@ -129,7 +138,7 @@ class TestGTR(Conformance):
 
     def trained(self, method: str) -> Sequence[Tensor]:
         found = runner(OURS, stiffness=0.0) if method == "gtr" else runner(OWN)
-        found.learn(4)
+        found.learn(3)
         return parameters(found)
 
     def uninterrupted_and_resumed(
@@ -151,9 +160,9 @@ class TestGTR(Conformance):
         return runner(**numbers)
 
     def share_that_pays_after_two_changes(self) -> float:
-        env = Reversing()
+        env = Reversing(every=160)
         found = runner(env=env)
-        found.learn(60)
+        found.learn(30)
         assert env.steps == 3 * env.every
         env.steps -= 1  # still in the last phase
         actions = found.get_inference_policy()(env.get_observations())
@@ -173,13 +182,21 @@ class TestGTR(Conformance):
                 "mirror_loss_coeff": 0.3,
             }
         },
-        {"rnd_cfg": {"num_outputs": 2, "predictor_hidden_dims": [4], "target_hidden_dims": [4]}},
+        {
+            "rnd_cfg": {
+                "num_outputs": 2,
+                "predictor_hidden_dims": [4],
+                "target_hidden_dims": [4],
+                "weight": 0.1,
+            }
+        },
     ],
     ids=["memory", "minibatch", "augmented", "mirror", "rnd"],
 )
 def test_a_stiffness_of_zero_is_ppo_in_all_that_ppo_can_do(options: dict[str, Any]) -> None:
     losses = []
-    for found in (runner(OURS, stiffness=0.0, **options), runner(OWN, **options)):
+    for class_name, numbers in ((OURS, {"stiffness": 0.0}), (OWN, {})):
+        found = runner(class_name, **numbers, **options)
         found.learn(2)
         found.alg.train_mode()
         collect(found.alg, found.env)
@@ -190,3 +207,61 @@ def test_a_stiffness_of_zero_is_ppo_in_all_that_ppo_can_do(options: dict[str, An
     added = set(ours) - set(own)
     assert {"gtr/kernel_mean", "gtr/stiffness", "gtr/anchor_spread"} <= added
     assert all(name.startswith("gtr/") for name in added)
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_where_nothing_is_learnt_all_anchors_say_what_the_behaviour_policy_said(
+    memory: bool,
+) -> None:
+    found = runner(memory=memory, normalise=False, every=1, schedule="fixed", learning_rate=0.0)
+    found.learn(3)
+    found.alg.train_mode()
+    collect(found.alg, found.env)
+    losses = found.alg.update()
+    assert losses["gtr/kernel_mean"] == pytest.approx(1.0, abs=1e-6)
+    assert losses["gtr/ratio_max"] == pytest.approx(1.0, abs=1e-4)
+    assert losses["gtr/anchor_spread"] == pytest.approx(0.0, abs=1e-5)
+    # rsl_rl divides by the standard deviation of a sample
+    assert losses["gtr/stiffness"] == pytest.approx(0.25 * (255 / 256) ** 0.5)
+
+
+def test_a_batch_of_everything_twice_is_held_as_the_batch_is() -> None:
+    symmetry = {"data_augmentation_func": doubled, "use_data_augmentation": True}
+    found = []
+    for options in ({}, {"symmetry_cfg": symmetry}):
+        env = Reversing()
+        found.append(runner(env=env, stiffness=3.0, num_mini_batches=1, **options))
+        found[-1].alg.train_mode()
+        for seed in range(3):
+            torch.manual_seed(seed)  # an actor that is shown more draws more
+            env.shown = torch.ones(env.num_envs, 1)
+            collect(found[-1].alg, env)
+            found[-1].alg.update()
+    for single, double in zip(*map(parameters, found), strict=True):
+        torch.testing.assert_close(double, single, rtol=1e-3, atol=1e-4)
+
+
+def test_from_a_checkpoint_of_ppo_or_without_its_anchors_it_begins_with_what_was_loaded(
+    tmp_path: Path,
+) -> None:
+    path = str(tmp_path / "model.pt")
+    own = runner(OWN, normalise=False)
+    own.learn(2)
+    own.save(path)
+    found = runner(normalise=False, anchors=3, schedule="fixed", learning_rate=0.0)
+    found.load(path)
+    found.learn(1)
+    policy = list(own.alg.actor.state_dict().values())
+    assert all(torch.equal(x, y) for x, y in zip(anchors(found), policy * 2, strict=True))
+
+    found.save(path)
+    for load_cfg, kept in (({"actor": True}, False), ({"recent_policies": True}, True)):
+        found.load(path, load_cfg)
+        assert ("recent_policies_state_dict" in found.alg.save()) == kept
+
+
+def test_the_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    space = {"__name__": "snippet", "env": Reversing()}
+    for code in blocks(ROOT / "docs/integrations/rsl_rl.md", "python"):
+        execute(code, space)

@@ -20,6 +20,7 @@ class Reversing(VecEnv):
         self.episode_length_buf = torch.zeros(copies, dtype=torch.long)
         self.device = "cpu"
         self.cfg = {}
+        self.unwrapped, self.step_dt = self, 1.0  # asked for by random network distillation
         self.every = every
         self.steps = 0
         self.shown = self._show()
