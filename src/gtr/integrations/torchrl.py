@@ -208,7 +208,8 @@ class GTRLoss(ClipPPOLoss):
     def _ask(self, recent: RecentPolicies, tensordict: TensorDictBase) -> Tensor:
         """What its anchor says of each sample, of the shape of the behaviour policy's answers."""
         behaviour = self._behaviour(tensordict, tensordict.batch_size)
-        batch = tensordict.select(*self.actor_network.in_keys, *_several(self.tensor_keys.action))
+        needed = [*self.actor_network.in_keys, *_several(self.tensor_keys.action)]
+        batch = tensordict.select(*needed, strict=False)
 
         def said(samples: TensorDictBase) -> Tensor:
             samples = samples.to(self.entropy_coeff.device)
