@@ -10,6 +10,7 @@ from rsl_rl.runners import OnPolicyRunner
 from torch import Tensor
 from torch.distributions import Normal
 
+from gtr.errors import GTRError
 from gtr.integrations.rsl_rl import GTR
 from gtr.objective import batch_stiffness, evaluate
 from tests.integrations.conformance import Conformance
@@ -258,6 +259,16 @@ def test_from_a_checkpoint_of_ppo_or_without_its_anchors_it_begins_with_what_was
     for load_cfg, kept in (({"actor": True}, False), ({"recent_policies": True}, True)):
         found.load(path, load_cfg)
         assert ("recent_policies_state_dict" in found.alg.save()) == kept
+
+
+def test_a_batch_with_nan_is_refused_before_it_spoils_the_weights() -> None:
+    found = runner()
+    collect(found.alg, found.env)
+    before = [parameter.clone() for parameter in parameters(found)]
+    found.alg.storage.advantages = torch.full((16, 16, 1), torch.nan)
+    with pytest.raises(GTRError, match="not finite"):
+        found.alg.update()
+    assert all(torch.equal(*pair) for pair in zip(before, parameters(found), strict=True))
 
 
 def test_the_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

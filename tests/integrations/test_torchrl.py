@@ -75,8 +75,8 @@ class Training:
     def __init__(self, loss_class: type[ClipPPOLoss] = GTRLoss, **options: Any) -> None:
         self.actor, self.critic = networks()
         self.loss = loss_class(self.actor, self.critic, **options)
-        self.gae = GAE(gamma=0.0, lmbda=0.0, value_network=self.critic, average_gae=True)
-        self.optimiser = torch.optim.Adam(self.loss.parameters(), 1e-2)
+        self.gae = GAE(gamma=0.0, lmbda=0.0, value_network=self.critic)
+        self.optimiser = torch.optim.Adam(self.loss.parameters(), 2e-2)
 
     def learn(self, batches: int, env: gymnasium.Env, frames: int = 64) -> None:
         wrapped = GymWrapper(env, categorical_action_encoding=True)
@@ -169,9 +169,9 @@ class TestGTRLoss(Conformance):
         return GTRLoss(*networks(), **numbers)
 
     def share_that_pays_after_two_changes(self) -> float:
-        env = Reversing(every=640)
-        training = Training(entropy_coeff=0.1)
-        training.learn(30, env)
+        env = Reversing(every=512)
+        training = Training(entropy_coeff=0.2)
+        training.learn(24, env)
         assert env.steps == 3 * env.every
         env.steps -= 1  # still in the last phase
         observation = torch.tensor([[-1.0], [1.0]])
@@ -220,6 +220,10 @@ def test_what_is_out_of_turn_is_refused() -> None:
         loss(batch(4))
     with pytest.raises(GTRError, match="call the advantage module"):
         loss.collected(batch(4).exclude("advantage"))
+    data = batch(4)
+    data["advantage"][2] = torch.nan
+    with pytest.raises(GTRError, match="holds NaN"):
+        loss.collected(data)
     data = loss.collected(batch(4))
     with pytest.raises(GTRError, match="once a batch"):
         loss.collected(data)

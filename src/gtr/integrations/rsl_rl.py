@@ -80,7 +80,16 @@ class GTR(PPO):
         self.recent: RecentPolicies | None = None
 
     def update(self) -> dict[str, float]:
-        """PPO's update with the penalty in the loss, and what it finds on its last minibatch."""
+        """PPO's update with the penalty in the loss, and what it finds on its last minibatch.
+
+        Raises:
+            GTRError: the batch's advantages are not finite; the weights are as they were.
+        """
+        if not self.storage.advantages.isfinite().all():
+            raise GTRError(
+                "the batch has advantages that are not finite: look for NaN or infinity in rewards "
+                "and observations, or lower learning_rate"
+            )
         if self.recent is None:
             self.recent = self._keep()
         anchor_log_prob = self._ask(self.recent)

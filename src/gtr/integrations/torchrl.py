@@ -108,7 +108,7 @@ class GTRLoss(ClipPPOLoss):
             The batch.
 
         Raises:
-            GTRError: the batch was given before, or has no advantages.
+            GTRError: the batch was given before, or has no advantages, or NaN among them.
         """
         key = self.tensor_keys.anchor_log_prob
         if key in tensordict.keys(include_nested=True):
@@ -203,6 +203,11 @@ class GTRLoss(ClipPPOLoss):
         mask = self._mask(tensordict, advantage)
         stiffness = batch_stiffness(self._method, advantage, mask=mask)
         assert stiffness is not None  # the method is relative
+        if stiffness.isnan():
+            raise GTRError(
+                f"the batch's {key!r} holds NaN: look for it in rewards and observations, or lower "
+                "the learning rate"
+            )
         return float(stiffness)
 
     def _ask(self, recent: RecentPolicies, tensordict: TensorDictBase) -> Tensor:
