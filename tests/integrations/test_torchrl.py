@@ -16,10 +16,12 @@ from tensordict.nn import (
 from torch import Tensor, nn
 from torch.distributions import Categorical
 from torchrl.collectors import Collector
+from torchrl.data import LazyTensorStorage, SamplerWithoutReplacement, TensorDictReplayBuffer
 from torchrl.envs import Compose, GymWrapper, InitTracker, SerialEnv, TransformedEnv
 from torchrl.modules import LSTMModule, ProbabilisticActor, ValueOperator, set_recurrent_mode
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
+from torchrl.trainers.algorithms import PPOTrainer
 
 from gtr.errors import GTRError
 from gtr.integrations.recent_policies import RecentPolicies
@@ -330,7 +332,40 @@ def test_it_is_called_with_tensors_as_well() -> None:
     torch.testing.assert_close(kernel_mean, expected["gtr/kernel_mean"])
 
 
-def test_the_page_runs_as_it_stands() -> None:
+@pytest.mark.filterwarnings("ignore:PPOTrainer is an experimental:UserWarning")
+@pytest.mark.filterwarnings("ignore:The .optimizer. hook stage:FutureWarning")
+def test_a_trainers_hook_tells_of_each_batch() -> None:
+    training = Training()
+    collector = Collector(
+        GymWrapper(Reversing(), categorical_action_encoding=True),
+        training.actor,
+        frames_per_batch=32,
+        total_frames=96,
+        auto_register_policy_transforms=False,
+    )
+    trainer = PPOTrainer(
+        collector=collector,
+        total_frames=96,
+        frame_skip=1,
+        optim_steps_per_batch=2,
+        num_epochs=2,
+        loss_module=training.loss,
+        optimizer=training.optimiser,
+        replay_buffer=TensorDictReplayBuffer(
+            storage=LazyTensorStorage(32), sampler=SamplerWithoutReplacement(), batch_size=16
+        ),
+        gae=training.gae,
+        progress_bar=False,
+        enable_logging=False,
+    )
+    hook = training.loss.collected
+    trainer.register_op("batch_process", lambda batch: hook(training.gae(batch)))
+    trainer.train()
+    assert training.loss.get_extra_state()["recent"]["iteration"] == 3
+
+
+def test_the_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     space: dict[str, Any] = {"__name__": "snippet"}
     for code in blocks(ROOT / "docs/integrations/torchrl.md", "python"):
         execute(code, space)

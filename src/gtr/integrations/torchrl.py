@@ -217,7 +217,7 @@ class GTRLoss(ClipPPOLoss):
         batch = tensordict.select(*needed, strict=False)
 
         def said(samples: TensorDictBase) -> Tensor:
-            samples = samples.to(self.entropy_coeff.device)
+            samples = samples.to(next(self.parameters()).device)
             log_prob = super(GTRLoss, self)._get_cur_log_prob(samples)[0]
             return _summed(log_prob, samples.batch_size).to(behaviour.device)
 
