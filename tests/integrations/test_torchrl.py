@@ -333,7 +333,7 @@ def test_it_is_called_with_tensors_as_well() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:PPOTrainer is an experimental:UserWarning")
-@pytest.mark.filterwarnings("ignore:The .optimizer. hook stage:FutureWarning")
+@pytest.mark.filterwarnings("ignore:The .* hook stage will be replaced:FutureWarning")
 def test_a_trainers_hook_tells_of_each_batch() -> None:
     training = Training()
     collector = Collector(
