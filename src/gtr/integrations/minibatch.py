@@ -44,6 +44,25 @@ def policy_loss(
     return evaluation.penalty.mean() - evaluation.surrogate.mean(), evaluation
 
 
+def diagnose(
+    method: Method,
+    evaluation: Evaluation,
+    *,
+    advantage: Tensor,
+    mask: Tensor | None = None,
+    stiffness: Number | None = None,
+) -> dict[str, Tensor]:
+    """`gtr.objective.diagnostics` of samples with one anchor each, as tensors where the data is.
+
+    `anchor_spread` is that of a sample's anchor and the behaviour policy. A method may have no
+    anchor.
+    """
+    if evaluation.anchor_log_ratios is not None:
+        pair = [evaluation.log_ratio[..., None], evaluation.anchor_log_ratios]
+        evaluation = evaluation._replace(anchor_log_ratios=torch.cat(pair, -1))
+    return diagnostics(method, evaluation, advantage=advantage, mask=mask, stiffness=stiffness)
+
+
 def measures(
     method: Method,
     evaluation: Evaluation,
@@ -52,14 +71,7 @@ def measures(
     mask: Tensor | None = None,
     stiffness: Number | None = None,
 ) -> Mapping[str, float]:
-    """`gtr.objective.diagnostics` of samples with one anchor each, as numbers that are not NaN.
-
-    `anchor_spread` is that of a sample's anchor and the behaviour policy. A method may have no
-    anchor.
-    """
-    if evaluation.anchor_log_ratios is not None:
-        pair = [evaluation.log_ratio[..., None], evaluation.anchor_log_ratios]
-        evaluation = evaluation._replace(anchor_log_ratios=torch.cat(pair, -1))
-    found = diagnostics(method, evaluation, advantage=advantage, mask=mask, stiffness=stiffness)
+    """What `diagnose` finds, as numbers that are not NaN."""
+    found = diagnose(method, evaluation, advantage=advantage, mask=mask, stiffness=stiffness)
     numbers = {name: float(value) for name, value in found.items()}
     return {name: number for name, number in numbers.items() if not math.isnan(number)}
