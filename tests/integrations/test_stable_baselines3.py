@@ -53,9 +53,8 @@ def parameters(model: PPO) -> list[Tensor]:
 
 
 def kept(model: GTR) -> list[Tensor]:
-    return [
-        x for snapshot in model.recent_policies.state_dict()["snapshots"] for x in snapshot.values()
-    ]
+    """Of all snapshots, newest first, and the number of rollouts last."""
+    return list(model.recent_policies.state_dict().values())
 
 
 def copy_of(policy: Any) -> Any:
@@ -277,9 +276,12 @@ def test_what_ppo_saved_is_loaded_and_its_policy_is_every_anchor(tmp_path: Path)
     before = parameters(model)
     model.learn(64, reset_num_timesteps=False)
     assert model.stiffness == 0.5
-    snapshots = model.recent_policies.state_dict()["snapshots"]
-    for snapshot in snapshots:
-        assert all(torch.equal(p, q) for p, q in zip(before, snapshot.values(), strict=True))
+    *snapshots, rollouts = kept(model)
+    assert rollouts == 1
+    for i, tensor in enumerate(snapshots):
+        assert torch.equal(tensor, before[i % len(before)])
+    with pytest.raises(ValueError, match="do not match"):
+        model.set_parameters({"policy": model.policy.state_dict()})
 
 
 def test_the_archive_has_one_file_more_and_nothing_more_that_is_pickled(tmp_path: Path):

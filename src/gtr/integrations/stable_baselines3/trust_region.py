@@ -119,12 +119,13 @@ class TrustRegion(OnPolicyAlgorithm):
         params = load_path_or_dict
         if not isinstance(params, dict):
             _, params, _ = load_from_zip_file(params, device=device, load_data=False)
-        kept: dict[str, Any] = {_KEPT: self.recent_policies.state_dict()}
-        super().set_parameters(kept | params, exact_match, device)
+        if _KEPT not in params:
+            params = {**params, _KEPT: self.recent_policies.state_dict()}
+        super().set_parameters(params, exact_match, device)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         modules, variables = super()._get_torch_save_params()
-        return [*modules, _KEPT], variables
+        return [_KEPT, *modules], variables
 
     def _method(self, clip: float) -> Method:
         return gaussian_trust_region(
@@ -301,6 +302,31 @@ class _Step(NamedTuple):
 
 
 class _Kept(RecentPolicies):
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
-        """As `RecentPolicies`'; Stable-Baselines3 says `strict` to everything it loads."""
-        super().load_state_dict(state)
+    """With its state as Stable-Baselines3 expects it of a module: tensors by name, side by side."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """`<number>.<parameter>` of each snapshot, and `iteration`."""
+        state = super().state_dict()
+        tensors = {
+            f"{number}.{name}": tensor
+            for number, snapshot in enumerate(state["snapshots"])
+            for name, tensor in snapshot.items()
+        }
+        return tensors | {"iteration": state["iteration"]}
+
+    def load_state_dict(self, state: Mapping[str, Tensor], strict: bool = True) -> None:
+        """Goes on from what `state_dict` gave; where not strict, from what there is of it.
+
+        Raises:
+            GTRError: it is of another number of anchors, or of another module.
+        """
+        if not strict:
+            state = self.state_dict() | dict(state)
+        snapshots: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in state.items():
+            number, _, name = key.partition(".")
+            if name:
+                snapshots.setdefault(number, {})[name] = tensor
+        super().load_state_dict(
+            {"iteration": state["iteration"], "snapshots": list(snapshots.values())}
+        )
