@@ -18,7 +18,7 @@ from gtr.loggers.thinning import Schedule, thinned
 # The thread may take this share of a core; the service's own process takes about as much again.
 _SHARE = 0.005
 # Points that are sent in one go, after which the share is seen to.
-_AT_ONCE = 50
+_AT_ONCE = 8
 # Seconds that the end of a training waits for what is left to be sent.
 _PATIENCE = 60.0
 
