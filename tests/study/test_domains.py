@@ -32,7 +32,13 @@ def environment_of(suite: Suite) -> Environment | HostEnvironment:
     return suite.environment
 
 
-@pytest.mark.parametrize("name", SMALL)
+# Each arm compiles a world of Craftax.
+SLOW = ("craftax-goals",)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=pytest.mark.slow if one in SLOW else ()) for one in SMALL]
+)
 def test_a_comparison_runs_and_reports(name, tmp_path):
     copies, steps, network = SMALL[name]
     suite = gtr.suite(name)
