@@ -30,10 +30,8 @@ from gtr.objective import batch_stiffness, evaluate  # noqa: E402
 pytestmark = [
     # RLlib registers its environments with Gymnasium under one name, again with every env runner.
     pytest.mark.filterwarnings("ignore:.*Overriding environment rllib-single-agent-env"),
-    # Ray copies a configuration of its own, old names included, to the workers of several learners.
-    pytest.mark.filterwarnings(
-        "ignore:.*(use_push_based_shuffle|retried_io_errors|write_file_retry)"
-    ),
+    # Ray copies a configuration of its own, with old names, to the workers of several learners.
+    pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning:ray.data.context"),
 ]
 
 MODULE = "default_policy"

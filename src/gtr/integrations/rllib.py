@@ -89,7 +89,7 @@ class GTRConfig(PPOConfig):
         for name, value in given.items():
             if value is not None:
                 setattr(self, name, value)
-        # `validate` may come too late: RLlib takes -1 for "not given" when it copies them
+        # `validate` comes too late for a -1: RLlib drops it where it copies a configuration.
         assert self.method
         return self
 
