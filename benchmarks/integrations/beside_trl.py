@@ -1,6 +1,6 @@
 """Times GTRTrainer beside TRL's own GRPOTrainer on the same work, in turns.
 
-    python benchmarks/integrations/trl.py --turns 3
+    python benchmarks/integrations/beside_trl.py --turns 3
 
 One thread, processor time: so that what else the machine does matters little.
 """
