@@ -115,7 +115,6 @@ class GTRTrainer(GRPOTrainer):
 
     args: GTRConfig
     model: Any
-    current_gradient_accumulation_steps: int
     _tag_names = ["trl", "grpo", "gtr"]  # noqa: RUF012
 
     def __init__(
@@ -242,7 +241,7 @@ class GTRTrainer(GRPOTrainer):
             items: (), number of such tokens in the generation batch, over all processes.
         """
         summed = torch.where(mask != 0, values, 0.0).sum(-1)
-        accumulated = self.current_gradient_accumulation_steps
+        accumulated = self.current_gradient_accumulation_steps or 1
         if self.loss_type in ("cispo", "dapo", "vespo"):
             steps = self.args.steps_per_generation or accumulated
             share = accumulated / steps / self.accelerator.num_processes

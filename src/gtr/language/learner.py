@@ -40,9 +40,9 @@ class Settings:
     answers: int = 8
     minibatches: int = 4
     epochs: int = 1
-    learning_rate: float = 1e-5
+    learning_rate: float = 5e-6
     max_grad_norm: float = 1.0
-    longest: int = 6
+    longest: int = 4
     held_out: int = 64
 
     def __post_init__(self) -> None:

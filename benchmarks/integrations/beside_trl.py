@@ -1,6 +1,6 @@
 """Times GTRTrainer beside TRL's own GRPOTrainer on the same work, in turns.
 
-    python benchmarks/integrations/trl.py --turns 3
+    python benchmarks/integrations/beside_trl.py --turns 3
 
 One thread, processor time: so that what else the machine does matters little.
 """
@@ -21,6 +21,7 @@ from datasets import Dataset
 from peft import LoraConfig
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, logging
+from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from gtr.integrations.trl import GTRConfig, GTRTrainer
@@ -86,6 +87,7 @@ def seconds(kind: type, steps: int, lora: bool, **numbers: Any) -> float:
             processing_class=tokenizer(),
             peft_config=LoraConfig(r=8) if lora else None,
         )
+        own.remove_callback(PrinterCallback)
         own.train()
     return time.process_time() - begun[1]
 
