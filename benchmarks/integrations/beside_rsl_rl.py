@@ -1,9 +1,10 @@
-"""Time of training: rsl_rl's PPO and GTR on the same work, in turns.
+"""CPU time of training: rsl_rl's PPO and GTR on the same work, in turns.
 
     python benchmarks/integrations/beside_rsl_rl.py --rounds 7
 
 The environment costs nothing, so what is compared is acting and learning. Prints a line a
-workload: GTR's time over PPO's, median and extremes over the rounds.
+workload: GTR's time over PPO's, median and extremes over the rounds. One
+thread, and the time of the process: a machine that is busy otherwise disturbs it less.
 """
 
 import argparse
@@ -79,9 +80,9 @@ def main() -> None:
         times: list[list[float]] = [[], []]
         for turn in range(arguments.rounds + 1):
             for i in (0, 1) if turn % 2 else (1, 0):
-                begun = time.perf_counter()
+                begun = time.process_time()
                 runners[i].learn(arguments.iterations)
-                times[i].append(time.perf_counter() - begun)
+                times[i].append(time.process_time() - begun)
         ratios = [ours / own for own, ours in zip(*(one[1:] for one in times), strict=True)]
         steps = arguments.iterations * 24 * settings[0] / statistics.median(times[0][1:])
         print(

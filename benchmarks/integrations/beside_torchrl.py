@@ -1,8 +1,9 @@
-"""Time of training: TorchRL's ClipPPOLoss and GTRLoss on the same work, in turns.
+"""CPU time of training: TorchRL's ClipPPOLoss and GTRLoss on the same work, in turns.
 
     python benchmarks/integrations/beside_torchrl.py --rounds 7
 
-Prints a line a workload: GTR's time over PPO's, median and extremes over the rounds.
+Prints a line a workload: GTR's time over PPO's, median and extremes over the rounds. One
+thread, and the time of the process: a machine that is busy otherwise disturbs it less.
 """
 
 import argparse
@@ -85,10 +86,10 @@ def main() -> None:
         times: list[list[float]] = [[], []]
         for turn in range(arguments.rounds + 1):
             for i in (0, 1) if turn % 2 else (1, 0):
-                begun = time.perf_counter()
+                begun = time.process_time()
                 for _ in range(arguments.iterations):
                     trainings[i]()
-                times[i].append(time.perf_counter() - begun)
+                times[i].append(time.process_time() - begun)
         ratios = [ours / own for own, ours in zip(*(one[1:] for one in times), strict=True)]
         frames = arguments.iterations * FRAMES / statistics.median(times[0][1:])
         print(

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gtr.errors import GTRError
-from gtr.integrations.minibatch import measures, policy_loss
+from gtr.integrations.minibatch import measures, penalty, policy_loss
 from gtr.integrations.recent_policies import RecentPolicies
 from gtr.objective import Recent, evaluate, gaussian_trust_region
 
@@ -159,6 +159,14 @@ def test_the_loss_averages_to_the_mixtures():
     assert method.anchor is not None
     expected = mixture.penalty.mean() - mixture.surrogate.mean()
     assert np.average(losses, weights=method.anchor.weights()) == pytest.approx(expected.item())
+
+
+def test_the_penalty_alone_is_that_of_the_whole_loss() -> None:
+    method = gaussian_trust_region(anchors=2)
+    log_prob, behaviour, anchor, advantage = torch.randn(4, 9)
+    given = {"log_prob": log_prob, "anchor_log_prob": anchor, "stiffness": 2.0}
+    _, evaluation = policy_loss(method, behaviour_log_prob=behaviour, advantage=advantage, **given)
+    assert torch.equal(penalty(method, **given), evaluation.penalty)
 
 
 def test_measures_are_numbers_and_the_spread_is_of_two():

@@ -216,6 +216,26 @@ def test_a_stiffness_of_zero_is_clip_ppo_with_all_its_options(options: dict[str,
         torch.testing.assert_close(mine, other, rtol=0, atol=0)
 
 
+@pytest.mark.filterwarnings("ignore:No target network updater:UserWarning")
+def test_the_penalty_is_the_present_policys_where_the_clip_is_around_a_target() -> None:
+    penalties = []
+    for options in ({}, {"delay_actor": True}):
+        objectives = []
+        for loss_class, numbers in ((GTRLoss, {"stiffness": 3.0}), (ClipPPOLoss, {})):
+            actor, critic = networks()
+            loss = loss_class(actor, critic, **options, **numbers)
+            data = batch(16)
+            if isinstance(loss, GTRLoss):
+                loss.collected(data)
+            with torch.no_grad():
+                for parameter in actor.parameters():
+                    parameter.add_(0.2)
+            objectives.append(loss(data)["loss_objective"])
+        penalties.append(objectives[0] - objectives[1])
+    assert penalties[0] > 0.1
+    torch.testing.assert_close(penalties[0], penalties[1])
+
+
 def test_what_is_out_of_turn_is_refused() -> None:
     loss = GTRLoss(*networks())
     with pytest.raises(GTRError, match="call collected"):

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from gtr.objective import Evaluation, Method, diagnostics, evaluate
-from gtr.objective.numerics import Number
+from gtr.objective import Evaluation, Method, diagnostics, evaluate, half_square
+from gtr.objective.method import with_stiffness
+from gtr.objective.numerics import Number, log_difference
 
 
 def policy_loss(
@@ -42,6 +43,26 @@ def policy_loss(
         stiffness=stiffness,
     )
     return evaluation.penalty.mean() - evaluation.surrogate.mean(), evaluation
+
+
+def penalty(
+    method: Method, *, log_prob: Tensor, anchor_log_prob: Tensor, stiffness: Number | None = None
+) -> Tensor:
+    """That of `policy_loss` alone, for a trainer that keeps its own surrogate.
+
+    Args:
+        method: with a penalty and an anchor, of the "sample" divergence.
+        log_prob: (...) of the policy that is trained, nats.
+        anchor_log_prob: (...) of each sample's anchor (`RecentPolicies.ask`).
+        stiffness: the batch's (`gtr.objective.batch_stiffness`).
+
+    Returns:
+        (...), to be minimised.
+    """
+    assert method.penalty is not None
+    held_by = with_stiffness(method.penalty, stiffness)
+    divergence = half_square(log_difference(log_prob, anchor_log_prob))
+    return held_by(divergence[..., None], torch.ones(1, device=log_prob.device))
 
 
 def diagnose(

@@ -1,12 +1,13 @@
 """GTR for rsl_rl: `GTR` in the place of `PPO`."""
 
+from copy import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gtr.errors import GTRError
-from gtr.integrations.minibatch import measures, policy_loss
+from gtr.integrations.minibatch import measures, penalty, policy_loss
 from gtr.integrations.recent_policies import RecentPolicies
 from gtr.objective import (
     Method,
@@ -34,9 +35,9 @@ class GTR(PPO):
     network distillation, symmetry.
 
     A snapshot is of the actor with its normaliser, so each anchor sees through its own statistics.
-    The first update begins with the policy as it is, loaded or not. A network with a memory is
-    asked about whole trajectories, by one pass for each anchor, from the memory that the behaviour
-    policy had at their beginning.
+    The first update begins with the policy as it is, loaded or not. Of a network with a memory each
+    anchor is asked about all steps of its share of the environments, and reads on from the memory
+    that the behaviour policy had where a trajectory begins.
     """
 
     def __init__(
@@ -95,19 +96,19 @@ class GTR(PPO):
         anchor_log_prob = self._ask(self.recent)
         self.recent.collected()
 
-        penalty = _Penalty(self.method, self.symmetry, self._stiffness())
+        held = _Penalty(self.method, self.symmetry, self._stiffness())
         symmetry, parameters = self.symmetry, self.storage.distribution_params
         assert parameters is not None
         # `PPO` asks its symmetry for one more loss of each minibatch, and cuts the distribution's
         # parameters into minibatches with the rest: so both the penalty and what it needs arrive.
-        self.symmetry = penalty
+        self.symmetry = held
         self.storage.distribution_params = (*parameters, anchor_log_prob)
         try:
             losses = super().update()
         finally:
             self.symmetry, self.storage.distribution_params = symmetry, parameters
         del losses["symmetry"]
-        return losses | penalty.found()
+        return losses | held.found()
 
     def save(self) -> dict[str, Any]:
         """What `PPO` saves, and the anchors."""
@@ -147,25 +148,41 @@ class GTR(PPO):
     def _ask(self, recent: RecentPolicies) -> Tensor:
         """What its anchor says of each sample: (steps, environments, 1), nats."""
         storage, actor = self.storage, self._raw_actor
-        behaviour = storage.actions_log_prob.flatten(0, 1)
+        behaviour = storage.actions_log_prob
         observations, actions = storage.observations.reshape(-1), storage.actions.flatten(0, 1)
 
-        def said_of_rows(rows: Tensor) -> Tensor:
-            actor(observations[rows], stochastic_output=True)
-            return actor.get_output_log_prob(actions[rows])[:, None]
+        def said_of_samples(samples: Tensor) -> Tensor:
+            actor(observations[samples], stochastic_output=True)
+            return actor.get_output_log_prob(actions[samples])[:, None]
 
-        def said_of_trajectories(rows: Tensor) -> Tensor:
-            whole = next(storage.recurrent_mini_batch_generator(1, 1))
-            assert whole.actions is not None
-            memory = whole.hidden_states[0]
-            actor(whole.observations, whole.masks, memory, stochastic_output=True)
-            return actor.get_output_log_prob(whole.actions).flatten()[rows, None]
+        def said_of_environments(environments: Tensor) -> Tensor:
+            batch = _whole(storage, environments)
+            assert batch.actions is not None
+            memory = batch.hidden_states[0]
+            actor(batch.observations, batch.masks, memory, stochastic_output=True)
+            return actor.get_output_log_prob(batch.actions).T[..., None]
 
-        said = said_of_trajectories if actor.is_recurrent else said_of_rows
         device = torch.device(self.device)
         # The actor draws an action wherever it is asked for a distribution.
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            return recent.ask(behaviour, said).view_as(storage.actions_log_prob)
+            if actor.is_recurrent:
+                return recent.ask(behaviour.transpose(0, 1), said_of_environments).transpose(0, 1)
+            return recent.ask(behaviour.flatten(0, 1), said_of_samples).view_as(behaviour)
+
+
+def _whole(storage: RolloutStorage, environments: Tensor) -> RolloutStorage.Batch:
+    """The trajectories of some environments, as a minibatch of networks with a memory."""
+    part = copy(storage)
+    part.num_envs = len(environments)
+    for name in ("dones", "actions", "values", "advantages", "returns", "actions_log_prob"):
+        setattr(part, name, getattr(storage, name)[:, environments])
+    part.observations = storage.observations[:, environments]
+    part.distribution_params = ()
+    for name in ("saved_hidden_state_a", "saved_hidden_state_c"):
+        memories = getattr(storage, name)  # (steps, layers, environments, width) each
+        if memories is not None:
+            setattr(part, name, [memory[:, :, environments] for memory in memories])
+    return next(part.recurrent_mini_batch_generator(1, 1))
 
 
 class _Penalty(Symmetry):
@@ -198,16 +215,18 @@ class _Penalty(Symmetry):
         log_prob = actor.get_output_log_prob(batch.actions)
         # To a mirrored sample `PPO` gives the original's log-probability, and so do we.
         copies = len(log_prob) // len(self._anchor_log_prob)
-        self._advantage = batch.advantages.squeeze(-1)
-        _, self._evaluation = policy_loss(
+        self._last = {
+            "log_prob": log_prob.detach(),
+            "behaviour_log_prob": batch.old_actions_log_prob.squeeze(-1),
+            "anchor_log_prob": torch.cat([self._anchor_log_prob.squeeze(-1)] * copies),
+            "advantage": batch.advantages.squeeze(-1),
+        }
+        loss = penalty(
             self._method,
             log_prob=log_prob,
-            behaviour_log_prob=batch.old_actions_log_prob.squeeze(-1),
-            anchor_log_prob=torch.cat([self._anchor_log_prob.squeeze(-1)] * copies),
-            advantage=self._advantage,
+            anchor_log_prob=self._last["anchor_log_prob"],
             stiffness=self._stiffness,
-        )
-        loss = self._evaluation.penalty.mean()
+        ).mean()
         if self._symmetry is not None:
             mirror = self._symmetry.compute_loss(actor, batch, original_batch_size)
             self._symmetry_losses.append(mirror.item())
@@ -217,9 +236,9 @@ class _Penalty(Symmetry):
 
     def found(self) -> dict[str, float]:
         """Measures of the last minibatch, and the mean loss of the symmetry if there is one."""
-        numbers = measures(
-            self._method, self._evaluation, advantage=self._advantage, stiffness=self._stiffness
-        )
+        advantage = self._last["advantage"]
+        _, evaluation = policy_loss(self._method, **self._last, stiffness=self._stiffness)
+        numbers = measures(self._method, evaluation, advantage=advantage, stiffness=self._stiffness)
         found = {f"gtr/{name}": number for name, number in numbers.items()}
         if self._symmetry is not None:
             found["symmetry"] = sum(self._symmetry_losses) / len(self._symmetry_losses)

@@ -214,20 +214,19 @@ class GTRLoss(ClipPPOLoss):
         """What its anchor says of each sample, of the shape of the behaviour policy's answers."""
         behaviour = self._behaviour(tensordict, tensordict.batch_size)
         needed = [*self.actor_network.in_keys, *_several(self.tensor_keys.action)]
-        batch = tensordict.select(*needed, strict=False)
+        # A network that reads stretches of time is given them whole, and each has one anchor.
+        parts = self.actor_network.modules()
+        reads = any(getattr(part, "recurrent_mode", False) for part in parts)
+        stretch = tensordict.shape[-1:] if reads else ()
+        batch = tensordict.select(*needed, strict=False).reshape(-1, *stretch)
 
-        def said(samples: TensorDictBase) -> Tensor:
-            samples = samples.to(next(self.parameters()).device)
+        def said(rows: Tensor) -> Tensor:
+            samples = batch[rows].to(next(self.parameters()).device)
             log_prob = super(GTRLoss, self)._get_cur_log_prob(samples)[0]
             return _summed(log_prob, samples.batch_size).to(behaviour.device)
 
-        def said_of_rows(rows: Tensor) -> Tensor:
-            # A network that reads stretches of time has to be given them whole.
-            if any(getattr(part, "recurrent_mode", False) for part in self.actor_network.modules()):
-                return _rows(said(batch.copy()), tensordict)[rows]
-            return said(batch.reshape(-1)[rows])
-
-        return recent.ask(_rows(behaviour, tensordict), said_of_rows).reshape(behaviour.shape)
+        rows = behaviour.reshape(*batch.shape, *behaviour.shape[tensordict.ndim :])
+        return recent.ask(rows, said).reshape(behaviour.shape)
 
     def _behaviour(self, tensordict: TensorDictBase, shape: torch.Size) -> Tensor:
         key = self.tensor_keys.sample_log_prob
@@ -279,11 +278,6 @@ def _summed(log_prob: Any, shape: torch.Size) -> Tensor:
     if log_prob.batch_size != shape:
         log_prob.batch_size = shape
     return log_prob.sum(dim="feature", reduce=True)
-
-
-def _rows(values: Tensor, tensordict: TensorDictBase) -> Tensor:
-    """(batch..., ...) to (samples, ...)."""
-    return values.reshape(tensordict.numel(), *values.shape[tensordict.ndim :])
 
 
 def _over_tokens(advantage: Tensor, log_prob: Tensor) -> Tensor:
