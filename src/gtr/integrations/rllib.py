@@ -169,11 +169,13 @@ class GTRTorchLearner(PPOTorchLearner):
                 columns[Columns.ACTION_LOGP], partial(self._said, module_id, columns)
             )
             recent.collected()
-            self._stiffness[module_id] = batch_stiffness(
+            stiffness = batch_stiffness(
                 self.config.get_config_for_module(module_id).method,
                 columns[Postprocessing.ADVANTAGES],
                 mask=columns.get(Columns.LOSS_MASK),
             )
+            assert stiffness is not None  # the method is relative
+            self._stiffness[module_id] = stiffness
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
@@ -192,7 +194,7 @@ class GTRTorchLearner(PPOTorchLearner):
                 "add_default_connectors_to_learner_pipeline=True"
             )
         distribution = self.module[module_id].unwrapped().get_train_action_dist_cls()
-        present = distribution.from_logits(fwd_out[Columns.ACTION_DIST_INPUTS])
+        present: Any = distribution.from_logits(fwd_out[Columns.ACTION_DIST_INPUTS])
         advantage = batch[Postprocessing.ADVANTAGES]
         _, evaluation = policy_loss(
             config.method,
@@ -253,17 +255,18 @@ class GTRTorchLearner(PPOTorchLearner):
         super().set_state(state)
         for module_id, anchors in state.get(ANCHORS, {}).items():
             if module_id in self.module:
-                self._policies(module_id).load_state_dict(
-                    tree.map_structure(lambda x: torch.as_tensor(x, device=self.device), anchors)
+                tensors: Any = tree.map_structure(
+                    lambda x: torch.as_tensor(x, device=self.device), anchors
                 )
+                self._policies(module_id).load_state_dict(tensors)
 
     def _said(self, module_id: str, columns: dict[str, Any], rows: Tensor) -> Tensor:
         """Log-probability of the actions in some rows, (m, ...), under the module's weights."""
         module = self.module[module_id].unwrapped()
         asked = {name: x for name, x in columns.items() if name != Columns.INFOS}
-        part = tree.map_structure(lambda x: x[rows], asked)
+        part: Any = tree.map_structure(lambda x: x[rows], asked)
         inputs = module.forward_train(part)[Columns.ACTION_DIST_INPUTS]
-        distribution = module.get_train_action_dist_cls().from_logits(inputs)
+        distribution: Any = module.get_train_action_dist_cls().from_logits(inputs)
         return distribution.logp(part[Columns.ACTIONS])
 
     def _policies(self, module_id: str) -> RecentPolicies:
@@ -271,7 +274,8 @@ class GTRTorchLearner(PPOTorchLearner):
         if module_id not in self._recent:
             anchor = self.config.get_config_for_module(module_id).method.anchor
             assert isinstance(anchor, Recent)
-            self._recent[module_id] = RecentPolicies(anchor, self.module[module_id].unwrapped())
+            module: Any = self.module[module_id].unwrapped()
+            self._recent[module_id] = RecentPolicies(anchor, module)
         return self._recent[module_id]
 
 
