@@ -3,8 +3,8 @@
     python benchmarks/integrations/beside_rsl_rl.py --rounds 7
 
 The environment costs nothing, so what is compared is acting and learning. Prints a line a
-workload: GTR's time over PPO's, median and extremes over the rounds. One
-thread, and the time of the process: a machine that is busy otherwise disturbs it less.
+workload: GTR's time over PPO's, median and extremes over the rounds. It is CPU time, with one
+thread: other work on the machine disturbs it less.
 """
 
 import argparse

@@ -1,4 +1,6 @@
 import copy
+import importlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -269,6 +271,13 @@ def test_a_batch_with_nan_is_refused_before_it_spoils_the_weights() -> None:
     with pytest.raises(GTRError, match="not finite"):
         found.alg.update()
     assert all(torch.equal(*pair) for pair in zip(before, parameters(found), strict=True))
+
+
+def test_without_the_framework_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rsl_rl.algorithms", None)
+    monkeypatch.delitem(sys.modules, "gtr.integrations.rsl_rl")
+    with pytest.raises(GTRError, match=r"pip install 'gtr-rl\[rsl-rl\]'"):
+        importlib.import_module("gtr.integrations.rsl_rl")
 
 
 def test_the_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

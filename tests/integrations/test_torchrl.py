@@ -1,4 +1,6 @@
 import copy
+import importlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -382,6 +384,13 @@ def test_a_trainers_hook_tells_of_each_batch() -> None:
     trainer.register_op("batch_process", lambda batch: hook(training.gae(batch)))
     trainer.train()
     assert training.loss.get_extra_state()["recent"]["iteration"] == 3
+
+
+def test_without_the_framework_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchrl.objectives", None)
+    monkeypatch.delitem(sys.modules, "gtr.integrations.torchrl")
+    with pytest.raises(GTRError, match=r"pip install 'gtr-rl\[torchrl\]'"):
+        importlib.import_module("gtr.integrations.torchrl")
 
 
 def test_the_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

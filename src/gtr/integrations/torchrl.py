@@ -156,9 +156,7 @@ class GTRLoss(ClipPPOLoss):
         found = diagnose(
             self._method, evaluation, advantage=advantage, mask=mask, stiffness=self._stiffness
         )
-        for name in _MEASURES:
-            losses.set(f"gtr/{name}", found[name].detach())
-        return losses
+        return losses.update({f"gtr/{name}": found[name] for name in _MEASURES})
 
     @property
     def out_keys(self) -> list[NestedKey]:
