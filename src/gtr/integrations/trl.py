@@ -246,10 +246,10 @@ class GTRTrainer(GRPOTrainer):
             steps = self.args.steps_per_generation or accumulated
             share = accumulated / steps / self.accelerator.num_processes
             return summed.sum() / (items.clamp(min=1.0) * share)
-        mean: Tensor
         if self.loss_type == "bnpo":
             mean = summed.sum() / mask.sum().clamp(min=1.0)
         elif self.loss_type == "dr_grpo":
+            assert self.max_completion_length is not None
             mean = summed.mean() / self.max_completion_length
         elif self.loss_type == "luspo":
             mean = summed.mean()
