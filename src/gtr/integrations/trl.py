@@ -249,7 +249,8 @@ class GTRTrainer(GRPOTrainer):
         if self.loss_type == "bnpo":
             mean = summed.sum() / mask.sum().clamp(min=1.0)
         elif self.loss_type == "dr_grpo":
-            mean = summed.mean() / self.max_completion_length
+            longest: Any = self.max_completion_length
+            mean = summed.mean() / longest
         elif self.loss_type == "luspo":
             mean = summed.mean()
         else:
