@@ -319,9 +319,12 @@ class _Kept(RecentPolicies):
 
         Raises:
             GTRError: it is of another number of anchors, or of another module.
+            RuntimeError: as a module's, it has not all keys and should.
         """
         if not strict:
             state = self.state_dict() | dict(state)
+        if "iteration" not in state:
+            raise RuntimeError(f"Missing key in the state of {_KEPT}: iteration")
         snapshots: dict[str, dict[str, Tensor]] = {}
         for key, tensor in state.items():
             number, _, name = key.partition(".")

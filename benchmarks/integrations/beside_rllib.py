@@ -1,6 +1,6 @@
 """Time of an update: RLlib's PPO learner and GTR's on the same episodes, in turns.
 
-    python benchmarks/integrations/rllib.py --rounds 7
+    python benchmarks/integrations/beside_rllib.py --rounds 7
 
 Prints a line a network: GTR's time over PPO's, median and extremes over the rounds. Both without
 the KL term. Sampling, which is RLlib's own in either, is left out: with it the ratio would be
