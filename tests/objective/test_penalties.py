@@ -263,12 +263,12 @@ def reference_cim(log_prob, reference, stiffness, radius):
 
 @given(log_probs, log_probs)
 def test_half_the_squared_difference_of_probabilities(library, p, q):
-    np.testing.assert_allclose(
-        library.value(half_square_of_probabilities, p, q),
-        (np.exp(p) - np.exp(q)) ** 2 / 2,
-        rtol=1e-10,
-        atol=1e-30,
-    )
+    difference = np.exp(p) - np.exp(q)
+    found = library.value(half_square_of_probabilities, p, q)
+    # Two libraries' exponentials may differ in the last digit, of which a small difference is left.
+    rounding = 4 * np.finfo(float).eps
+    allowed = 1e-10 * difference**2 + rounding * (np.abs(difference) + rounding)
+    assert np.all(np.abs(found - difference**2 / 2) <= allowed)
 
 
 @given(log_probs, log_probs, stiffnesses, radii)
