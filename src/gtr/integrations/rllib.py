@@ -29,6 +29,7 @@ from gtr.objective import (
     defaults,
     gaussian_trust_region,
 )
+from gtr.objective.numerics import Number
 
 ANCHORS = "anchors"
 """The component of a learner's state that holds the anchors."""
@@ -147,7 +148,7 @@ class GTRTorchLearner(PPOTorchLearner):
         """Puts the anchors behind the advantages, at the end of the connectors."""
         super().build()
         self._recent: dict[str, RecentPolicies] = {}
-        self._stiffness: dict[str, Tensor] = {}
+        self._stiffness: dict[str, Number | None] = {}
         self._seen: dict[str, tuple[Evaluation, Tensor, Tensor]] = {}
         if (
             self._learner_connector is not None
@@ -191,7 +192,8 @@ class GTRTorchLearner(PPOTorchLearner):
                 "a train batch lacks its anchors: give the learner episodes, and leave "
                 "add_default_connectors_to_learner_pipeline=True"
             )
-        distribution = self.module[module_id].unwrapped().get_train_action_dist_cls()
+        module: Any = self.module[module_id].unwrapped()
+        distribution = module.get_train_action_dist_cls()
         present = distribution.from_logits(fwd_out[Columns.ACTION_DIST_INPUTS])
         advantage = batch[Postprocessing.ADVANTAGES]
         _, evaluation = policy_loss(
@@ -253,15 +255,14 @@ class GTRTorchLearner(PPOTorchLearner):
         super().set_state(state)
         for module_id, anchors in state.get(ANCHORS, {}).items():
             if module_id in self.module:
-                self._policies(module_id).load_state_dict(
-                    tree.map_structure(lambda x: torch.as_tensor(x, device=self.device), anchors)
-                )
+                found: Any = tree.map_structure(self._tensor, anchors)
+                self._policies(module_id).load_state_dict(found)
 
     def _said(self, module_id: str, columns: dict[str, Any], rows: Tensor) -> Tensor:
         """Log-probability of the actions in some rows, (m, ...), under the module's weights."""
-        module = self.module[module_id].unwrapped()
+        module: Any = self.module[module_id].unwrapped()
         asked = {name: x for name, x in columns.items() if name != Columns.INFOS}
-        part = tree.map_structure(lambda x: x[rows], asked)
+        part: Any = tree.map_structure(lambda x: x[rows], asked)
         inputs = module.forward_train(part)[Columns.ACTION_DIST_INPUTS]
         distribution = module.get_train_action_dist_cls().from_logits(inputs)
         return distribution.logp(part[Columns.ACTIONS])
@@ -271,8 +272,12 @@ class GTRTorchLearner(PPOTorchLearner):
         if module_id not in self._recent:
             anchor = self.config.get_config_for_module(module_id).method.anchor
             assert isinstance(anchor, Recent)
-            self._recent[module_id] = RecentPolicies(anchor, self.module[module_id].unwrapped())
+            module: Any = self.module[module_id].unwrapped()
+            self._recent[module_id] = RecentPolicies(anchor, module)
         return self._recent[module_id]
+
+    def _tensor(self, x: Any) -> Tensor:
+        return torch.as_tensor(x, device=self.device)
 
 
 class _AskAnchors(ConnectorV2):

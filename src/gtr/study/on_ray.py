@@ -6,6 +6,7 @@ that nothing happened to. All that is kept goes through the file system, which t
 share; through Ray go the tasks, what they say of their progress, and what went wrong.
 """
 
+import logging
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,9 +57,13 @@ def on_ray(address: str = "local") -> Iterator[Place]:
         yield _train
         return
     try:
-        options = {"include_dashboard": False} if address == "local" else {}
         # What workers print would run across the display.
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            include_dashboard=False if address == "local" else None,
+        )
     except Exception as error:
         line = (str(error).splitlines() or [repr(error)])[0]
         raise GTRError(
