@@ -102,6 +102,22 @@ def test_a_directory_that_cannot_be_is_one_line(
     assert_one_line(error, "cannot write")
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--ray", "one", "two"], "takes one address, not one and two"),
+        (["--ray", "auto", "--workers", 2], "leave out --workers"),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_refused_before_anything_starts(
+    command, tmp_path: Path, options: list, says: str
+) -> None:
+    status, _, error = command("compare", "corner-switch", "--out", tmp_path / "new", *options)
+    assert status == 2
+    assert_one_line(error, says)
+    assert not (tmp_path / "new").exists()
+
+
 def test_directories_of_other_work_and_missing_settings_are_refused(
     command, tmp_path: Path, known: Path
 ) -> None:

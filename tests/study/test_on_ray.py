@@ -72,6 +72,15 @@ class Killing:
                 self.killed[arm] = status.done / status.total
 
 
+# before the others: a program that has a cluster stays with it
+def test_an_address_where_nobody_answers_is_named() -> None:
+    with (
+        pytest.raises(GTRError, match="no Ray cluster at '127"),
+        on_ray("127.0.0.1:9"),
+    ):
+        pass
+
+
 @pytest.mark.slow
 def test_two_of_four_workers_killed_midway_change_nothing(cluster: None, tmp_path: Path) -> None:
     again = partial(compare, LONG, ["ppo", "gtr"], seeds=2)

@@ -7,6 +7,7 @@ share; through Ray go the tasks, what they say of their progress, and what went 
 """
 
 import logging
+import socket
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,8 @@ except ImportError as error:
 _RETRIES = 20
 # Seconds between two looks at what the workers say.
 _POLL = 0.5
+# Seconds to wait for a cluster's address to answer.
+_PATIENCE = 10.0
 
 
 class Share(NamedTuple):
@@ -57,6 +60,7 @@ def on_ray(address: str = "local") -> Iterator[Place]:
         yield _train
         return
     try:
+        _knock(address)
         dashboard = False if address == "local" else None
         # What workers print would run across the display.
         ray.init(
@@ -77,6 +81,13 @@ def on_ray(address: str = "local") -> Iterator[Place]:
         yield _train
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Ray itself waits for minutes where nobody answers."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "://" not in address:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
 
 
 def share(nodes: Sequence[Mapping[str, float]], tasks: int) -> Share:
