@@ -2,5 +2,5 @@
 
 import torch
 
-# Tests run side by side, a process for each core: PyTorch's threads would wait for one another.
+# Tests run side by side, a process for each core.
 torch.set_num_threads(1)

@@ -1,8 +1,9 @@
-"""Time of training: Stable-Baselines3's PPO and GTR on the same work, in turns.
+"""CPU time of training: Stable-Baselines3's PPO and GTR on the same work, in turns.
 
-    python benchmarks/integrations/stable_baselines3.py --rounds 7
+    python benchmarks/integrations/beside_stable_baselines3.py --rounds 7
 
-Prints a line a workload: GTR's time over PPO's, median and extremes over the rounds.
+Prints a line a workload: GTR's time over PPO's, median and extremes over the rounds. All is done in
+one thread, so that CPU time is the time of a machine that does nothing else.
 """
 
 import argparse
@@ -44,22 +45,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--rollouts", type=int, default=2, help="in a round")
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(1)
     for name, (policy, world, settings) in WORKLOADS.items():
         models = [cls(policy, world(), seed=0, device="cpu", **settings) for cls in (PPO, GTR)]
         steps = arguments.rollouts * models[0].n_steps * models[0].n_envs
         times: list[list[float]] = [[], []]
         for turn in range(arguments.rounds + 1):
             for i in (0, 1) if turn % 2 else (1, 0):
-                begun = time.perf_counter()
+                begun = time.process_time()
                 models[i].learn(steps, reset_num_timesteps=False)
-                times[i].append(time.perf_counter() - begun)
+                times[i].append(time.process_time() - begun)
         ratios = [ours / own for own, ours in zip(*(t[1:] for t in times), strict=True)]
         print(
             f"{name}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), "
-            f"PPO {steps / statistics.median(times[0][1:]):,.0f} steps/s",
+            f"PPO {steps / statistics.median(times[0][1:]):,.0f} steps per second",
             flush=True,
         )
 
