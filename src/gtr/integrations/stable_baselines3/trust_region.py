@@ -1,5 +1,6 @@
 """The update that GTR puts in place of PPO's, whichever of Stable-Baselines3's PPOs it is."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -212,7 +213,7 @@ class TrustRegion(OnPolicyAlgorithm):
         value_loss = functional.mse_loss(returns, values)
         entropy_loss = -torch.mean(entropy)
         loss = own_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
-        if not torch.isfinite(loss):
+        if not math.isfinite(loss.item()):
             suspects = {"policy output": log_prob, "value": values, "return": returns}
             raise self._fault(samples, suspects | {"loss": loss})
         assert evaluation.clipped is not None  # the method has a clip
@@ -226,7 +227,7 @@ class TrustRegion(OnPolicyAlgorithm):
             value_loss=value_loss.item(),
             entropy_loss=entropy_loss.item(),
             clip_fraction=evaluation.clipped.float().mean().item(),
-            log_probs=torch.stack([log_prob.detach(), old_log_prob, anchor_log_prob], 1),
+            log_probs=(log_prob.detach(), old_log_prob, anchor_log_prob),
             advantage=advantage,
         )
 
@@ -234,7 +235,7 @@ class TrustRegion(OnPolicyAlgorithm):
         self.policy.optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        if not torch.isfinite(norm):
+        if not math.isfinite(norm.item()):
             raise self._fault(samples, {"gradient": norm})
         self.policy.optimizer.step()
 
@@ -274,7 +275,8 @@ class TrustRegion(OnPolicyAlgorithm):
         record("train/n_updates", self._n_updates, exclude="tensorboard")
 
         advantage = torch.cat([step.advantage for step in last_epoch])
-        log_prob, old, anchor = torch.cat([step.log_probs for step in last_epoch]).unbind(1)
+        columns = zip(*(step.log_probs for step in last_epoch), strict=True)
+        log_prob, old, anchor = (torch.cat(column) for column in columns)
         _, evaluation = policy_loss(
             method,
             log_prob=log_prob,
@@ -297,7 +299,7 @@ class _Step(NamedTuple):
     value_loss: float
     entropy_loss: float
     clip_fraction: float
-    log_probs: Tensor  # (n, 3): of the policy, the behaviour policy, the anchor
+    log_probs: tuple[Tensor, Tensor, Tensor]  # of the policy, the behaviour policy, the anchor
     advantage: Tensor  # (n,)
 
 
