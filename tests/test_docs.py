@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import gtr
-from gtr.cli import _assignments
+from gtr.cli.settings import assignments
 from gtr.learner.config import configure
 from gtr.methods import method, names
 from gtr.networks.named import network
@@ -125,7 +125,7 @@ def test_commands_name_what_there_is(page):
                 else:
                     options[list(options)[-1]].append(word)
             chosen = options.get("--method", []) + options.get("--methods", [])
-            numbers, own = _assignments([options.get("--set", [])])
+            numbers, own = assignments([options.get("--set", [])])
             for name in chosen:
                 method(name, **own)
             config = suite.config

