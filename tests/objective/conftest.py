@@ -87,3 +87,10 @@ def library(request: pytest.FixtureRequest) -> NumPy:
 def autodiff(request: pytest.FixtureRequest) -> Any:
     """The libraries that differentiate."""
     return request.param
+
+
+def unequal(seed=5, n=200):
+    """Log-probabilities of a policy and of the behaviour policy, and advantages: (n,) each."""
+    rng = np.random.default_rng(seed)
+    behaviour = rng.normal(-1.0, 1.0, n)  # some are above 0: densities
+    return behaviour + rng.normal(0, 0.7, n), behaviour, rng.normal(size=n)
