@@ -1,13 +1,17 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gtr.learner.config import rates
-from gtr.learner.program import Program
+from gtr.learner.config import configure, rates
+from gtr.learner.program import CAPACITY, Program
+from gtr.learner.randomness import key_words
 from gtr.methods import method
+from gtr.networks.architectures import MLP
 from tests.learner.devices import python_on_devices
-from tests.learner.problems import problem_of, small_suite
+from tests.learner.problems import TINY, problem_of, small_suite
 
 PROGRAM = """
 import sys
@@ -26,8 +30,8 @@ print(len(jax.devices()), digest(run.state))
 """
 
 
-def program(name, seeds):
-    suite = small_suite()
+def program(name, seeds, config=TINY):
+    suite = small_suite(config=config)
     numbers = jax.tree.map(
         lambda x: np.full(seeds, x, np.float32), (method(name), rates(suite.config))
     )
@@ -68,3 +72,13 @@ def test_no_program_decomposes_matrices_in_batches(seeds):
     calls = [line for line in text.splitlines() if "lapack" in line]
     assert calls, "the effective rank has always been there"
     assert all('num_batch_dims = "0"' in line for line in calls)
+
+
+def test_no_loop_is_shared_among_threads_where_each_core_is_a_device():
+    large = configure(TINY, environments=16, rollout_length=64)
+    own = program("gtr", 1, replace(large, network=MLP((256,))))
+    words = np.zeros((1, CAPACITY, *key_words(0, range(1)).shape[1:]), np.uint32)
+    runs = (own.place(own.begin(0)), *own._inputs, own.place(words))
+    compiled = own._advance.lower(runs, jnp.int32(0), jnp.int32(1)).compile().as_text()
+    # what XLA writes beside a loop that it has cut in parts
+    assert '"outer_dimension_partitions":["' not in compiled
