@@ -55,11 +55,16 @@ class _Recipe:
     dataset: str
     numbers: dict[str, int]
     held_out: float  # share of the problems
+    only: str = ""  # what a question has to contain
 
 
 _RECIPES = {
+    # Without differences: SmolLM2 never answers with a negative number, and no reward says it should.
     "sums": _Recipe(
-        "chain_sum", {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}, 0.3
+        "chain_sum",
+        {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1},
+        0.4,
+        only=" + ",
     ),
     "products": _Recipe(
         "products", {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}, 0.3
@@ -83,7 +88,8 @@ def task(name: str) -> Task:
         raise GTRError(f"there is no task {name!r}; there are {', '.join(_RECIPES)}")
     recipe = _RECIPES[name]
     dataset = reasoning_gym.create_dataset(recipe.dataset, size=_DRAWN, seed=0, **recipe.numbers)
-    entries = {entry["question"]: entry for entry in (dataset[i] for i in range(_DRAWN))}
+    drawn = (dataset[i] for i in range(_DRAWN))
+    entries = {entry["question"]: entry for entry in drawn if recipe.only in entry["question"]}
     groups: dict[tuple[str, ...], list[Any]] = {}
     for question in _balanced({key: entry["answer"] for key, entry in entries.items()}):
         groups.setdefault(_content(question), []).append(entries[question])
