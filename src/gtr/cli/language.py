@@ -22,7 +22,7 @@ def train(
     task: _Tasks = ("sums",),
     method: str = "gtr",
     model: _Model = "smollm2",
-    iterations: _Count = 40,
+    iterations: _Count = 20,
     seeds: _Count = 1,
     set: _Set = (),
     keep_model: bool = False,
