@@ -1,4 +1,6 @@
+import os
 import shlex
+import signal
 from pathlib import Path
 
 import pandas as pd
@@ -6,6 +8,7 @@ import pytest
 
 from gtr import cli
 from gtr.errors import GTRError
+from gtr.interruption import Interrupted
 from gtr.language import training
 from gtr.language.comparing import HELD_OUT, compare
 from gtr.language.learner import Settings
@@ -65,6 +68,23 @@ def test_a_cut_training_goes_on_to_the_same_rows(folder, tmp_path, monkeypatch):
     assert not (tmp_path / "cut" / "checkpoint.pt").exists()
 
 
+def test_ctrl_c_ends_the_iteration_and_saves_it(folder, tmp_path):
+    lines: list[str] = []
+
+    def press(line: str) -> None:
+        lines.append(line)
+        if len(lines) in (2, 5):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    for done in ("2 of 4", "1 of 4"):
+        with pytest.raises(Interrupted, match=f"after iteration {done}; the same command"):
+            run(folder, tmp_path / "cut", say=press)
+    found = run(folder, tmp_path / "cut", say=press)
+    # None was made twice.
+    assert len(lines) == 8
+    pd.testing.assert_frame_equal(found, run(folder, tmp_path / "whole"))
+
+
 def test_a_directory_of_another_training_is_refused(folder, tmp_path):
     run(folder, tmp_path, seeds=(0,))
     with pytest.raises(GTRError, match="another training"):
@@ -92,7 +112,7 @@ def test_a_comparison_is_one_that_the_study_reads(folder, tmp_path):
     found = table[(table["method"] == "gtr") & (table["phase"] == 1)].set_index("measure")
     expected = ends["accuracy_echo"].mean()
     assert found.loc["accuracy_echo", "value"] == pytest.approx(expected)
-    with pytest.raises(GTRError, match="add gtr"):
+    with pytest.raises(GTRError, match="'radius'; gtr has"):
         compare(
             folder,
             ["ppo"],
@@ -101,6 +121,36 @@ def test_a_comparison_is_one_that_the_study_reads(folder, tmp_path):
             numbers={"radius": 0.5},
             seeds=(0,),
             directory=tmp_path / "other",
+        )
+
+
+def test_methods_train_side_by_side_to_the_same_rows(folder, tmp_path):
+    small = Settings(problems=2, answers=2, minibatches=2, held_out=2, longest=2)
+
+    def compared(workers: int, methods: list[str]) -> Path:
+        lines: list[str] = []
+        where = tmp_path / str(workers)
+        compare(
+            folder,
+            methods,
+            Schedule(("sums", "letters"), 1),
+            small,
+            numbers={"stiffness": 0.1},
+            seeds=(0,),
+            directory=where,
+            workers=workers,
+            say=lines.append,
+        )
+        assert len(lines) == 2 * len(methods)
+        return where
+
+    methods = ["gtr", "gtr-behaviour"]
+    apart, here = compared(2, methods), compared(1, methods)
+    for method in methods:
+        one, other = (pd.read_csv(x / "runs" / method / "metrics.csv") for x in (here, apart))
+        # Another number of threads adds up in another order.
+        pd.testing.assert_frame_equal(
+            one.drop(columns="seconds"), other.drop(columns="seconds"), rtol=1e-3, atol=1e-5
         )
 
 

@@ -8,6 +8,7 @@ Every iteration is a chunk of its own with a checkpoint, so that most of the tim
 import math
 import sys
 
+from gtr.interruption import Interrupted
 from gtr.learner import run, store
 from gtr.methods import method
 from tests.learner.problems import small_suite
@@ -24,7 +25,7 @@ def main(directory: str, phase_iterations: str, seeds: str = "2") -> None:
             directory=directory,
             progress=lambda status: print(status.done, flush=True),
         )
-    except run.Interrupted as interrupted:
+    except Interrupted as interrupted:
         print(f"Interrupted: {interrupted}", flush=True)
         raise SystemExit(3) from None
 

@@ -14,7 +14,8 @@ from safetensors.numpy import load_file
 
 import gtr.learner.run
 import gtr.learner.store
-from gtr.learner.run import Interrupted, Setting, sweep, train
+from gtr.interruption import Interrupted
+from gtr.learner.run import Setting, sweep, train
 from gtr.methods import method
 from gtr.networks.architectures import GRU, MLP
 from tests.learner.problems import ONE_STEP, TINY, assert_same, checkpoints, small_suite

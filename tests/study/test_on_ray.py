@@ -12,8 +12,9 @@ import pytest
 
 import gtr
 from gtr.errors import GTRError
+from gtr.interruption import Interrupted
 from gtr.learner.config import Setting
-from gtr.learner.run import Interrupted, Status
+from gtr.learner.run import Status
 from gtr.methods import method
 from gtr.study.compare import compare
 from gtr.study.on_ray import Share, _refuse_unshared, _Token, on_ray, share

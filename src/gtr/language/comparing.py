@@ -1,14 +1,18 @@
 """Several methods on the same tasks and seeds; the study's machinery reports."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import torch
 
 from gtr.errors import GTRError
 from gtr.files import write_whole
 from gtr.language.learner import Settings
-from gtr.language.losses import rule
+from gtr.language.losses import Rule, numbers_of, rule
 from gtr.language.schedule import Schedule
 from gtr.language.tasks import Task
 from gtr.language.training import phase_steps, suite_name, train, versions
@@ -16,6 +20,7 @@ from gtr.objective.numerics import Number
 from gtr.plan import claim
 from gtr.study.report import write_report
 from gtr.study.statistics import estimate_iqm
+from gtr.study.workers import train_side_by_side
 
 HELD_OUT = "held_out.csv"
 
@@ -31,6 +36,7 @@ def compare(
     directory: Path,
     command: str = "",
     tasks: Mapping[str, Task] | None = None,
+    workers: int = 1,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Trains each method with each seed, or goes on where an earlier call was cut.
@@ -40,11 +46,12 @@ def compare(
         methods: names of `gtr.language.losses.RULES`.
         schedule: which task when.
         settings: the learner's numbers, the same for all.
-        numbers: of `gtr`.
+        numbers: of `gtr`, and of `gtr-behaviour` those that it has.
         seeds: one training of each method each.
         directory: gets comparison.json, runs/<method>/, held_out.csv and the report.
         command: the command line, for the record.
         tasks: by name, in place of the built-in ones.
+        workers: processes, each of which trains a method with its share of the cores.
         say: is told a line for each iteration.
 
     Returns:
@@ -52,10 +59,11 @@ def compare(
 
     Raises:
         GTRError: as `train`; or numbers are given that no method has.
+        Interrupted: as `train`.
     """
-    if numbers and "gtr" not in methods:
-        raise GTRError(f"no method here has a number {next(iter(numbers))!r}: add gtr to --methods")
-    rules = [rule(name, **(numbers if name == "gtr" else {})) for name in methods]
+    if workers < 1:
+        raise GTRError(f"{workers} workers: use 1 or more")
+    rules = _rules(methods, numbers)
     document = {
         "suite": suite_name(schedule),
         "size": "cpu",
@@ -67,20 +75,80 @@ def compare(
         "command": command,
     }
     claim(directory / "comparison.json", document)
-    for one in rules:
-        train(
+    trainings = [
+        _Training(
+            one.name,
             where,
             one,
             schedule,
             settings,
-            seeds=seeds,
-            directory=directory / "runs" / one.name,
-            command=command,
-            tasks=tasks,
-            say=say,
+            tuple(seeds),
+            directory / "runs" / one.name,
+            command,
+            tasks,
         )
+        for one in rules
+    ]
+
+    def told(name: str, line: str) -> None:
+        say(line)
+
+    if workers == 1:
+        for training in trainings:
+            training.train(told)
+    else:
+        failures = train_side_by_side(trainings, workers, told)
+        if failures:
+            raise GTRError(
+                "; ".join(f"{name} failed: {error}" for name, error in failures.items())
+                + "; what the others did is kept, and the same command continues"
+            )
     write_whole(directory / HELD_OUT, held_out(directory, methods, schedule).to_csv().encode())
     return write_report(directory)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A method to be trained with all seeds, here or in a process of its own."""
+
+    name: str
+    where: str | Path
+    rule: Rule
+    schedule: Schedule
+    settings: Settings
+    seeds: tuple[int, ...]
+    directory: Path
+    command: str
+    tasks: Mapping[str, Task] | None
+
+    def train(self, progress: Callable[[str, Any], None] | None) -> None:
+        """As `training.train`; `progress` is told its lines."""
+        if hasattr(os, "sched_getaffinity"):
+            # PyTorch counts the machine's cores, not those that its process may use.
+            torch.set_num_threads(len(os.sched_getaffinity(0)))
+        train(
+            self.where,
+            self.rule,
+            self.schedule,
+            self.settings,
+            seeds=self.seeds,
+            directory=self.directory,
+            command=self.command,
+            tasks=self.tasks,
+            say=lambda line: None if progress is None else progress(self.name, line),
+        )
+
+
+def _rules(methods: Sequence[str], numbers: Mapping[str, Number]) -> list[Rule]:
+    """The methods, each with those of the numbers that it has."""
+    for name in numbers:
+        if not any(name in numbers_of(one) for one in methods):
+            has = ", ".join(sorted(numbers_of("gtr")))
+            raise GTRError(f"no method here has a number {name!r}; gtr has {has}")
+    return [
+        rule(one, **{key: value for key, value in numbers.items() if key in numbers_of(one)})
+        for one in methods
+    ]
 
 
 def held_out(directory: Path, methods: Sequence[str], schedule: Schedule) -> pd.DataFrame:

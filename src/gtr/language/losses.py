@@ -5,7 +5,7 @@ them, and `tests/language/test_losses.py` holds those that TRL has to TRL's own.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -22,7 +22,6 @@ from gtr.objective import (
     Unclipped,
     evaluate,
     gaussian_trust_region,
-    validate,
 )
 from gtr.objective.numerics import LIMIT, Number, bounded, log_difference, ratio
 
@@ -86,6 +85,12 @@ RULES: Mapping[str, Rule] = {
             "our reading of arXiv:2606.03382",
             gaussian_trust_region(anchors=4),
         ),
+        Rule(
+            "gtr-behaviour",
+            "gtr around the policy that wrote the batch, without earlier ones",
+            "our reading of arXiv:2606.03382",
+            gaussian_trust_region(anchors=1),
+        ),
         Rule("ppo", "clipped surrogate of each token", "arXiv:1707.06347", _PPO),
         Rule(
             "dapo",
@@ -127,12 +132,19 @@ RULES: Mapping[str, Rule] = {
 }
 
 
+def numbers_of(name: str) -> frozenset[str]:
+    """Names of the numbers that `rule` can replace in a method."""
+    shape = frozenset({"clip", "stiffness", "radius"})
+    own = {"gtr": shape | {"anchors", "every", "decay"}, "gtr-behaviour": shape}
+    return own.get(name, frozenset())
+
+
 def rule(name: str, **numbers: Number) -> Rule:
-    """A method by its name; of `gtr` with some of its numbers replaced.
+    """A method by its name; of GTR with some of its numbers replaced.
 
     Args:
         name: one of `RULES`.
-        numbers: `clip`, `stiffness`, `radius`, `anchors`, `every`, `decay`, for `gtr`.
+        numbers: `clip`, `stiffness`, `radius`, and of `gtr` alone `anchors`, `every`, `decay`.
 
     Raises:
         GTRError: there is no such method or number, or a number is out of its range.
@@ -142,14 +154,14 @@ def rule(name: str, **numbers: Number) -> Rule:
     found = RULES[name]
     if not numbers:
         return found
-    own = {"clip", "stiffness", "radius", "anchors", "every", "decay"} if name == "gtr" else set()
+    own = numbers_of(name)
     unknown = sorted(set(numbers) - own)
     if unknown:
         has = ", ".join(sorted(own)) or "no numbers to set"
         raise GTRError(f"{name} has no number {unknown[0]!r}; it has {has}")
-    method = gaussian_trust_region(**{"anchors": 4, **numbers})
-    validate(method)
-    return Rule(found.name, found.description, found.source, method)
+    count = found.method.anchor.count if isinstance(found.method.anchor, Recent) else 1
+    method = gaussian_trust_region(**{"anchors": count, **numbers})
+    return replace(found, method=method)
 
 
 def loss(

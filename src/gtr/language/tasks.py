@@ -59,7 +59,7 @@ class _Recipe:
 
 
 _RECIPES = {
-    # Without differences: SmolLM2 never answers with a negative number, and no reward says it should.
+    # Without differences: SmolLM2 never answers below zero, so no reward says that it should.
     "sums": _Recipe(
         "chain_sum",
         {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1},

@@ -13,6 +13,7 @@ import torch
 
 from gtr.errors import GTRError
 from gtr.files import read_text, write_whole
+from gtr.interruption import Interrupted, stop_requests
 from gtr.language.learner import Learner, Settings
 from gtr.language.losses import Rule
 from gtr.language.models import load
@@ -59,6 +60,7 @@ def train(
     Raises:
         GTRError: the directory is for something else, the model is missing, or the training
             diverged.
+        Interrupted: Ctrl-C or SIGTERM; the iteration that was under way is done, all is saved.
     """
     if evaluate_every < 1:
         raise GTRError(f"evaluate_every is {evaluate_every}; it must be 1 or more")
@@ -67,37 +69,52 @@ def train(
     checkpoint = directory / _CHECKPOINT
     held = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else None
     rows = _rows(directory / "metrics.csv")
-    for seed in seeds:
-        own = [row for row in rows if int(row["seed"]) == seed]
-        if len(own) == schedule.length and not (held and held["seed"] == seed):
-            continue
-        rows = [row for row in rows if int(row["seed"]) != seed]
-        model, tokenizer = load(where)
-        learner = Learner(model, tokenizer, rule, schedule, settings, tasks, seed=seed)
-        begin = 0
-        if held and held["seed"] == seed:
-            learner.load_state_dict(held["learner"])
-            begin = held["iteration"]
-            rows += own[:begin]
-        held = None
-        saved = time.monotonic()
-        for iteration in range(begin, schedule.length):
-            before = learner.evaluate() if iteration == 0 else {}
-            row = learner.step(iteration)
-            row |= {f"before_{key}": value for key, value in before.items()}
-            ends = (iteration + 1) % schedule.iterations == 0
-            if ends or (iteration + 1) % evaluate_every == 0:
-                row |= learner.evaluate()
-            rows.append({key: str(value) for key, value in row.items()})
-            write_whole(directory / "metrics.csv", _table(rows).encode())
-            say(_line(rule.name, row, schedule.length))
-            if time.monotonic() - saved > _CHECKPOINT_SECONDS and iteration + 1 < schedule.length:
-                _save(checkpoint, learner, seed, iteration + 1)
-                saved = time.monotonic()
-        if keep_model:
-            model.save_pretrained(directory / f"model-{seed}")
-            tokenizer.save_pretrained(directory / f"model-{seed}")
-        checkpoint.unlink(missing_ok=True)
+    with stop_requests() as stopping:
+        for seed in seeds:
+            own = [row for row in rows if int(row["seed"]) == seed]
+            kept = held if held is not None and held["seed"] == seed else None
+            if len(own) == schedule.length and kept is None:
+                continue
+            model, tokenizer = load(where)
+            learner = Learner(model, tokenizer, rule, schedule, settings, tasks, seed=seed)
+            begin = 0
+            if kept is not None:
+                learner.load_state_dict(kept["learner"])
+                begin = kept["iteration"]
+            held = kept = None
+            rows = [row for row in rows if int(row["seed"]) != seed] + own[:begin]
+            saved = time.monotonic()
+            for iteration in range(begin, schedule.length):
+                row = _measured(learner, schedule, iteration, evaluate_every)
+                rows.append({key: str(value) for key, value in row.items()})
+                write_whole(directory / "metrics.csv", _table(rows).encode())
+                say(_line(rule.name, row, schedule.length))
+                ended = iteration + 1 == schedule.length
+                if stopping or (time.monotonic() - saved > _CHECKPOINT_SECONDS and not ended):
+                    _save(checkpoint, learner, seed, iteration + 1)
+                    saved = time.monotonic()
+                if stopping:
+                    raise Interrupted(
+                        f"{rule.name} stopped after iteration {iteration + 1} of "
+                        f"{schedule.length}; the same command continues"
+                    )
+            if keep_model:
+                model.save_pretrained(directory / f"model-{seed}")
+                tokenizer.save_pretrained(directory / f"model-{seed}")
+            checkpoint.unlink(missing_ok=True)
+
+
+def _measured(
+    learner: Learner, schedule: Schedule, iteration: int, evaluate_every: int
+) -> dict[str, Any]:
+    """An iteration's row, with the looks at the held-out problems that are due."""
+    before = learner.evaluate() if iteration == 0 else {}
+    row = learner.step(iteration)
+    row |= {f"before_{key}": value for key, value in before.items()}
+    ends = (iteration + 1) % schedule.iterations == 0
+    if ends or (iteration + 1) % evaluate_every == 0:
+        row |= learner.evaluate()
+    return row
 
 
 def plan(

@@ -1,10 +1,8 @@
 """The host's loop: chunks of iterations on the device, and between them records and checkpoints."""
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +15,7 @@ import pandas as pd
 from gtr import loggers
 from gtr.environments.host import HostEnvironment
 from gtr.errors import GTRError
+from gtr.interruption import Interrupted, stop_requests
 from gtr.learner import records
 from gtr.learner.config import LearnerConfig, Setting, check, rates
 from gtr.learner.faults import FaultWatch
@@ -58,10 +57,6 @@ class Status(NamedTuple):
 
 
 Progress = Callable[[Status], None]
-
-
-class Interrupted(KeyboardInterrupt):
-    """Training was stopped by Ctrl-C or SIGTERM, after its checkpoint was written."""
 
 
 def train(
@@ -215,7 +210,7 @@ def _loop(
     state = program.place(held)
     count, first = 1, True
     kept = nullcontext() if store is None else closing(store)
-    with _stop_requests() as stopping, kept, closing(program):
+    with stop_requests() as stopping, kept, closing(program):
         while done < total:
             began = time.monotonic()
             taken = min(count, total - done)
@@ -284,30 +279,6 @@ def _advance(
         {name: np.concatenate([part[name] for part in parts], 1) for name in parts[0]},
         ends,
     )
-
-
-@contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM, to be looked at between chunks; a second one acts at once."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    # What is ignored stays so: a shell asks it of jobs in the background, `compare` of its workers.
-    handlers = {int(s): signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-    before = {s: handler for s, handler in handlers.items() if handler is not signal.SIG_IGN}
-
-    def note(number: int, frame: Any) -> None:
-        received.append(number)
-        signal.signal(number, before[number])
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def seed_list(seeds: int | Sequence[int]) -> list[int]:

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from gtr.errors import GTRError
 from gtr.files import write_whole
-from gtr.study.workers import ArmProgress, Place, Task, interrupted_by_sigterm
+from gtr.interruption import Interrupted, interrupted_by_sigterm
+from gtr.study.workers import ArmProgress, Place, Task
 
 try:
     import ray
@@ -231,8 +232,6 @@ class _Crew:
                         failures[name] = failure
         except KeyboardInterrupt:
             self._stop()
-            from gtr.learner.run import Interrupted
-
             raise Interrupted("stopped; the same command continues") from None
         except BaseException:
             self._stop()

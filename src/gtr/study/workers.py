@@ -9,17 +9,16 @@ import multiprocessing
 import os
 import pickle
 import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gtr.errors import GTRError
+from gtr.interruption import Interrupted, interrupted_by_sigterm
 from gtr.learner.config import Setting
 from gtr.suites import Suite
 
@@ -27,6 +26,24 @@ if TYPE_CHECKING:
     from gtr.learner.run import Status
 
 ArmProgress = Callable[[str, "Status"], None]
+
+
+class Trainable(Protocol):
+    """What a process can be given to train, pickled."""
+
+    @property
+    def name(self) -> str:
+        """Nothing else that is trained with it has it."""
+        ...
+
+    def train(self, progress: Callable[[str, Any], None] | None) -> None:
+        """Trains or continues it; `progress` is told its name and how far it is.
+
+        Raises:
+            GTRError: what was asked for cannot be, or went wrong.
+            Interrupted: stopped by SIGTERM; everything is saved.
+        """
+
 
 # Share of a GPU's memory that all workers take together, as JAX itself would.
 _GPU_SHARE = 0.75
@@ -117,7 +134,7 @@ def train_in_turn(tasks: Sequence[Task], progress: ArmProgress | None) -> dict[s
 
 
 def train_side_by_side(
-    tasks: Sequence[Task], workers: int, progress: ArmProgress | None
+    tasks: Sequence[Trainable], workers: int, progress: Callable[[str, Any], None] | None
 ) -> dict[str, GTRError]:
     """Trains tasks in `workers` processes at a time, each with its share of the cores.
 
@@ -133,8 +150,6 @@ def train_side_by_side(
             crew.work(tasks)
         except KeyboardInterrupt:
             crew.stop()
-            from gtr.learner.run import Interrupted
-
             raise Interrupted("stopped; the same command continues") from None
         except BaseException:
             crew.stop()
@@ -145,13 +160,13 @@ def train_side_by_side(
 class _Crew:
     """The processes that are at work, and what they have said."""
 
-    def __init__(self, workers: int, progress: ArmProgress | None) -> None:
+    def __init__(self, workers: int, progress: Callable[[str, Any], None] | None) -> None:
         self.failures: dict[str, GTRError] = {}
         self._progress, self._workers = progress, workers
         self._shares = _shares(workers)
         self._working: dict[Connection, tuple[str, BaseProcess, list[int]]] = {}
 
-    def work(self, tasks: Sequence[Task]) -> None:
+    def work(self, tasks: Sequence[Trainable]) -> None:
         waiting = list(tasks)
         while waiting or self._working:
             while waiting and self._shares:
@@ -166,7 +181,7 @@ class _Crew:
         for _, process, _ in self._working.values():
             process.join()
 
-    def _start(self, task: Task, share: list[int]) -> None:
+    def _start(self, task: Trainable, share: list[int]) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(
@@ -176,8 +191,8 @@ class _Crew:
             process.start()
         except (AttributeError, TypeError, pickle.PicklingError) as error:
             raise GTRError(
-                f"suite {task.suite.name!r} cannot be sent to another process ({error}); "
-                "define its `make` at a module's top level, or use workers=1"
+                f"{task.name} cannot be sent to another process ({error}); define what it is made "
+                "of at a module's top level (a suite's `make`), or use workers=1"
             ) from None
         # Else the pipe would stay open when the process dies.
         theirs.close()
@@ -201,7 +216,7 @@ class _Crew:
             self._progress(name, said)
 
 
-def _train_apart(task: Task, connection: Connection, share: list[int], workers: int) -> None:
+def _train_apart(task: Trainable, connection: Connection, share: list[int], workers: int) -> None:
     # Ctrl-C reaches every process of a terminal; the one that started this one passes it on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "sched_setaffinity"):
@@ -233,20 +248,3 @@ def _obituary(code: int) -> str:
     else:
         cause = f"stopped with exit status {code}"
     return f"its process {cause}"
-
-
-@contextmanager
-def interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM is a Ctrl-C within the block."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
