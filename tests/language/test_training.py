@@ -103,7 +103,8 @@ def test_a_comparison_is_one_that_the_study_reads(folder, tmp_path):
         tasks=TASKS,
         say=lambda line: None,
     )
-    assert "gtr" in page.read_text()
+    assert "Held-out problems" in page.read_text()
+    assert (tmp_path / "figures" / "held_out.png").exists()
     assert (tmp_path / "results.json").exists()
     table = pd.read_csv(tmp_path / HELD_OUT)
     assert len(table) == 2 * 2 * 4  # methods, phases, measures

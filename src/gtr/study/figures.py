@@ -4,7 +4,7 @@ Every figure is a `matplotlib.figure.Figure` made without global state, so that 
 thread and a test can draw side by side. A method keeps its colour in all figures (`style`).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from gtr.study.drawing import WIDTH, as_steps, dots, finite, folded, label_rows, mark, whisker
-from gtr.study.records import ORACLE, RANDOM
+from gtr.study.records import ACCURACY, ORACLE, RANDOM
 from gtr.study.results import Results
 from gtr.study.scores import binned
 from gtr.study.statistics import iqm_curve, performance_profile
@@ -195,6 +195,38 @@ def health(results: Results) -> Figure | None:
     return _panels(results, HEALTH, lambda name, column: _curve(results, name, column), fold=False)
 
 
+def held_out(results: Results) -> Figure | None:
+    """Share of held-out problems of each task that are answered right, over the lifetime.
+
+    What a task gains is learning, what it loses later is forgetting. None where nothing is asked.
+    """
+    arms = results.comparison.arms
+    columns = dict.fromkeys(
+        column
+        for name in results.learners
+        for column in map(str, arms[name].metrics)
+        if column.startswith(ACCURACY)
+    )
+    titles = {column: f"held-out {column.removeprefix(ACCURACY)}" for column in columns}
+    return _panels(
+        results,
+        columns,
+        lambda name, column: _asked(arms[name].metrics, column),
+        fold=False,
+        titles=titles,
+    )
+
+
+def _asked(metrics: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A row a seed; one line over all phases, from before the first step on."""
+    if column not in metrics:
+        return pd.DataFrame()
+    first = metrics[metrics["iteration"] == 0].assign(step=0)
+    first = first.assign(**{column: first[f"before_{column}"]})
+    rows = pd.concat([first, metrics]).dropna(subset=[column]).assign(phase=0)
+    return rows.pivot(index="seed", columns=["phase", "step"], values=column)
+
+
 def _curve(results: Results, name: str, column: str) -> pd.DataFrame:
     if name not in results.comparison.arms:
         return pd.DataFrame()
@@ -277,6 +309,7 @@ def _panels(
     columns: Iterable[str],
     curve: Callable[[str, str], pd.DataFrame],
     fold: bool,
+    titles: Mapping[str, str] = LABELS,
 ) -> Figure | None:
     names = list(results.learners)
     curves = {
@@ -294,7 +327,7 @@ def _panels(
             axes = figure.add_subplot(rows, 2, place + 1)
             for name, table in curves[column].items():
                 _draw(axes, table, look.line(name), thin=crowded, band=not crowded)
-            axes.set_title(LABELS[column])
+            axes.set_title(titles[column])
             if fold:
                 axes.set_xlim(0, results.comparison.phase_steps)
                 axes.margins(y=0.06)

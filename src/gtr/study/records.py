@@ -34,6 +34,8 @@ MEASURED = (
     "directional_efficiency",
     "step_cosine",
 )
+ACCURACY = "accuracy_"
+"""What the columns of a task's held-out accuracy begin with; see docs/language.md."""
 
 T = TypeVar("T")
 
@@ -225,7 +227,8 @@ def read_metrics(path: Path) -> pd.DataFrame:
 
     Returns:
         One row an iteration and seed, sorted by seed and iteration. The columns of `REQUIRED` and
-        `MEASURED` are floats (`seed` is an integer); what was not measured is NaN.
+        `MEASURED`, and held-out accuracies where there are any, are floats (`seed` is an integer);
+        what was not measured is NaN.
 
     Raises:
         GTRError: the file is missing, empty or cut short, a required column is missing, a cell
@@ -248,11 +251,12 @@ def read_metrics(path: Path) -> pd.DataFrame:
                 f"{path} line {number} has {line.count(',') + 1} cells where the header has "
                 f"{len(columns)}: delete that line, or {RERUN}"
             )
+    held_out = [c for c in columns if c.removeprefix("before_").startswith(ACCURACY)]
     raw = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
     metrics = pd.DataFrame(
         {
             column: _numbers(raw[column], path) if column in columns else np.nan
-            for column in (*REQUIRED, *MEASURED)
+            for column in (*REQUIRED, *MEASURED, *held_out)
         },
         index=raw.index,
         dtype=float,

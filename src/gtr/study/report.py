@@ -60,6 +60,13 @@ _FIGURES: tuple[tuple[str, str, str, Callable[[Results], Figure | None]], ...] =
         figures.adaptation_time,
     ),
     (
+        "held_out",
+        "Held-out problems",
+        "Share of problems kept out of training whose most likely answer is right, for each task "
+        "over the whole lifetime: what a later phase takes away was forgotten.",
+        figures.held_out,
+    ),
+    (
         "movement",
         "Movement after a change",
         "Phases after the first laid over each other. Path length is how far the policy went, net "
@@ -86,7 +93,7 @@ _CLIP_CAPTION = (
     "method. A few episodes of one seed are an impression, not a measurement."
 )
 
-_OF_A_TRAINING = ("learning_curves", "movement", "health")
+_OF_A_TRAINING = ("learning_curves", "held_out", "movement", "health")
 
 
 def write_report(directory: str | Path) -> Path:
