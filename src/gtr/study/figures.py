@@ -248,14 +248,14 @@ def _draw(
     for number, phase in enumerate(np.unique(phases)):
         here = phases == phase
         style = line if number == 0 else {**line, "label": None}
-        lone = {"marker": "o", "ms": 3} if here.sum() == 1 else {}
+        few = {"marker": "o", "ms": 3} if here.sum() <= 8 else {}
         axes.plot(
             steps[here],
             middle[here],
             lw=1.4 if thin else 2.0,
             zorder=3 if thin else 5,
             **style,
-            **lone,
+            **few,
         )
         if np.isfinite(low[here]).any():
             axes.fill_between(
