@@ -17,12 +17,14 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import gtr
+from gtr.learner import layout
 from gtr.learner.config import rates
 from gtr.learner.program import Program
 from gtr.learner.state import Problem
@@ -122,6 +124,32 @@ def thread_pool(environment: str) -> tuple[float, ...]:
     return first, second, ratio
 
 
+def usual_level(environment: str, runs: int) -> Program:
+    """A program that LLVM works on as much as it does if it is not told."""
+    with patch.dict(layout._CPU_OPTIONS, xla_backend_optimization_level=3):
+        return trainer(runs, environment)[0]
+
+
+def compilation(environment: str) -> tuple[float, ...]:
+    """A program's first iteration, tracing and compilation in it."""
+
+    def first(program: Program) -> float:
+        state = program.place(program.begin(0))
+        return 1e3 * seconds(lambda: program.advance(state, 1, 1), 1)
+
+    pairs = [
+        (first(usual_level(environment, 1)), first(trainer(1, environment)[0])) for _ in range(5)
+    ]
+    ratio = statistics.median(a / b for a, b in pairs)
+    return *(statistics.median(side) for side in zip(*pairs, strict=True)), ratio
+
+
+def optimised(environment: str) -> tuple[float, ...]:
+    usual = usual_level(environment, 1)
+    own, state, _ = trainer(1, environment)
+    return compare(lambda: usual.advance(state, 1, 8), lambda: own.advance(state, 1, 8), 1)
+
+
 def time_of(environment: str) -> float:
     """Milliseconds of 8 iterations of one seed."""
     program, state, _ = trainer(1, environment)
@@ -145,11 +173,15 @@ def main() -> None:
         ("8 iterations of a seed, CartPole: one core / two", *two_cores(CARTPOLE)),
         ("8 iterations of a seed, Breakout: one core / two", *two_cores(BREAKOUT)),
         ("8 iterations of a seed, Breakout: `NPROC=8` / not set", *thread_pool(BREAKOUT)),
+        ("8 iterations of a seed, CartPole: LLVM's usual level / its first", *optimised(CARTPOLE)),
+        ("8 iterations of a seed, Breakout: LLVM's usual level / its first", *optimised(BREAKOUT)),
+        ("first iteration, CartPole: LLVM's usual level / its first", *compilation(CARTPOLE)),
+        ("first iteration, Breakout: LLVM's usual level / its first", *compilation(BREAKOUT)),
     ]
     lines = [
         f"{platform.system()} {platform.machine()}, {cpu_cores()} cores; Python "
         f"{platform.python_version()}, jax {version('jax')}; medians over {ROUNDS} rounds in turns "
-        "(of `NPROC`: over 3).",
+        "(of `NPROC`: over 3, of first iterations: over 5).",
         "",
         "| what: ordinary / ours | ordinary, ms | ours, ms | ratio |",
         "|---|---|---|---|",

@@ -92,6 +92,15 @@ def test_a_masked_sample_cannot_poison_the_rest(library):
     assert all(math.isfinite(float(value)) for value in nothing.values())
 
 
+def test_the_behaviour_policy_can_be_one_more_of_those_that_are_spread(library):
+    with_it = evaluated(library).with_behaviour()
+    expected = np.std(np.concatenate([BEHAVIOUR[:, None], ANCHORS], -1), -1).mean()
+    scalars = diagnostics(METHOD, with_it)
+    np.testing.assert_allclose(float(scalars["anchor_spread"]), expected, rtol=1e-5)
+    alone = evaluated(library, named("ppo"))
+    assert alone.with_behaviour() is alone
+
+
 ABSENT = {
     "ppo": {
         "kernel_mean",

@@ -78,10 +78,9 @@ def diagnose(
     `anchor_spread` is that of a sample's anchor and the behaviour policy. A method may have no
     anchor.
     """
-    if evaluation.anchor_log_ratios is not None:
-        pair = [evaluation.log_ratio[..., None], evaluation.anchor_log_ratios]
-        evaluation = evaluation._replace(anchor_log_ratios=torch.cat(pair, -1))
-    return diagnostics(method, evaluation, advantage=advantage, mask=mask, stiffness=stiffness)
+    return diagnostics(
+        method, evaluation.with_behaviour(), advantage=advantage, mask=mask, stiffness=stiffness
+    )
 
 
 def measures(

@@ -305,13 +305,9 @@ def update(
 
     last = order[-1] if steps else _unshuffled(bits.shape[1] // config.minibatches, recall)
     evaluation, entropy = objective.policy(done.actor, seen_by_actor(last), minibatch(last))
-    if samples.one_anchor:
-        # Their spread is that of the anchor a sample was compared with and the behaviour policy.
-        pair = [evaluation.log_ratio[:, None], evaluation.anchor_log_ratios]
-        evaluation = evaluation._replace(anchor_log_ratios=jnp.concatenate(pair, -1))
     measures |= diagnostics(
         objective.method,
-        evaluation,
+        evaluation.with_behaviour() if samples.one_anchor else evaluation,
         advantage=minibatch(last).advantage,
         stiffness=objective.stiffness,
     )

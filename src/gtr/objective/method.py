@@ -89,6 +89,17 @@ class Evaluation(NamedTuple):
     anchor_log_ratios: Array | None
     clipped: Array | None
 
+    def with_behaviour(self) -> "Evaluation":
+        """With the behaviour policy as one more of `anchor_log_ratios`, (..., K + 1).
+
+        Their spread then says something where each sample was compared with one anchor alone.
+        """
+        if self.anchor_log_ratios is None:
+            return self
+        xp = array_namespace(self.log_ratio)
+        pair = (self.log_ratio[..., None], self.anchor_log_ratios)
+        return self._replace(anchor_log_ratios=xp.concat(pair, axis=-1))
+
 
 def kernel_radius(method: Method) -> Number | None:
     """The radius of the penalty, else of the gate, else None."""
