@@ -4,15 +4,16 @@ The loss is TRL's own, whichever `loss_type` is chosen, plus the Gaussian penalt
 log-ratio, averaged over tokens as TRL averages its loss.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gtr.errors import GTRError
+from gtr.integrations import tensor_files
 from gtr.integrations.minibatch import measures
 from gtr.integrations.recent_policies import RecentPolicies
 from gtr.objective import (
@@ -35,7 +36,7 @@ except ImportError as error:
         "gtr.integrations.trl needs TRL and Transformers: pip install 'gtr-rl[trl]'"
     ) from error
 
-ANCHORS_FILE = "gtr_anchors.pt"
+ANCHORS_FILE = "gtr_anchors.safetensors"
 """The recent policies, beside the weights in each checkpoint: tensors alone, read as such."""
 
 
@@ -261,20 +262,20 @@ class GTRTrainer(GRPOTrainer):
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
             folder = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-            path = os.path.join(self._get_output_dir(trial=trial), folder, ANCHORS_FILE)
-            torch.save(self.recent.state_dict(), path)
+            path = Path(self._get_output_dir(trial=trial), folder, ANCHORS_FILE)
+            tensor_files.save(path, self.recent.state_dict())
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
-        path = os.path.join(checkpoint, ANCHORS_FILE)
-        if not os.path.exists(path):
+        path = Path(checkpoint, ANCHORS_FILE)
+        if not path.exists():
             raise GTRError(
                 f"{checkpoint} has no {ANCHORS_FILE}, so it is no checkpoint of GTRTrainer: give "
                 "its weights as the model, and train without resume_from_checkpoint"
             )
-        self.recent.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        self.recent.load_state_dict(tensor_files.load(path))
 
 
 def _with_tokens(rollout: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:

@@ -9,10 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gtr.errors import GTRError
 from gtr.files import read_text, write_whole
+from gtr.integrations import tensor_files
 from gtr.interruption import Interrupted, stop_requests
 from gtr.language.learner import Learner, Settings
 from gtr.language.losses import Rule
@@ -21,7 +20,7 @@ from gtr.language.schedule import Schedule
 from gtr.language.tasks import Task, task
 from gtr.plan import claim
 
-_CHECKPOINT = "checkpoint.pt"
+_CHECKPOINT = "checkpoint.safetensors"
 _CHECKPOINT_SECONDS = 300.0
 _LIBRARIES = ("gtr-rl", "torch", "transformers", "reasoning-gym", "numpy")
 
@@ -67,7 +66,7 @@ def train(
     tasks = {name: (tasks or {}).get(name) or task(name) for name in schedule.names}
     claim(directory / "config.json", plan(where, rule, schedule, settings, command))
     checkpoint = directory / _CHECKPOINT
-    held = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else None
+    held = tensor_files.load(checkpoint) if checkpoint.exists() else None
     rows = _rows(directory / "metrics.csv")
     with stop_requests() as stopping:
         for seed in seeds:
@@ -158,9 +157,8 @@ def versions() -> dict[str, str]:
 
 
 def _save(path: Path, learner: Learner, seed: int, iteration: int) -> None:
-    content = io.BytesIO()
-    torch.save({"seed": seed, "iteration": iteration, "learner": learner.state_dict()}, content)
-    write_whole(path, content.getvalue())
+    state = {"seed": seed, "iteration": iteration, "learner": learner.state_dict()}
+    tensor_files.save(path, state)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
