@@ -26,7 +26,7 @@ import numpy as np
 import gtr
 from gtr.learner import layout
 from gtr.learner.config import rates
-from gtr.learner.program import Program
+from gtr.learner.program import CAPACITY, Program
 from gtr.learner.state import Problem
 from gtr.learner.update import shuffles
 from gtr.networks.architectures import MLP
@@ -91,7 +91,7 @@ def trainer(runs: int, environment: str = CARTPOLE, **options: Any) -> tuple[Pro
 
 def many_seeds(runs: int) -> tuple[float, ...]:
     program, state, (method, settings) = trainer(runs)
-    words = np.random.default_rng(0).integers(2**32, size=(runs, 64, 3, 2), dtype=np.uint32)
+    words = np.random.default_rng(0).integers(2**32, size=(runs, CAPACITY, 2, 2), dtype=np.uint32)
     vectorised = jax.jit(
         lambda state: jax.vmap(lambda *run: program._chunk(run, jnp.int32(1), jnp.int32(4)))(
             state, method, settings, words

@@ -26,8 +26,8 @@ _CPU_OPTIONS = {
     # It has loops shared among the threads of XLA's pool. Every core is a device here, so there is
     # none to share with, and a loop can wait long for the thread of a device that is at work.
     "xla_disable_hlo_passes": "cpu-parallel-task-assigner",
-    # The emitters have vectorised the loops already: LLVM's further work on them takes a tenth to a
-    # fifth of compilation, and makes nothing faster (benchmarks/profile).
+    # XLA's emitters have vectorised the loops already: LLVM's further work on them is 5 to 10% of
+    # compilation, and makes nothing faster (benchmarks/profile).
     "xla_backend_optimization_level": 1,
 }
 
