@@ -321,10 +321,11 @@ def _panels(
         return None
     with mpl.rc_context(STYLE):
         look = Look(results.comparison.methods)
-        rows, crowded = -(-len(shown) // 2), len(names) > _CROWD
+        across = min(2, len(shown))
+        rows, crowded = -(-len(shown) // across), len(names) > _CROWD
         figure = Figure(figsize=(WIDTH, 0.6 + 2.15 * rows), layout="constrained")
         for place, column in enumerate(shown):
-            axes = figure.add_subplot(rows, 2, place + 1)
+            axes = figure.add_subplot(rows, across, place + 1)
             for name, table in curves[column].items():
                 _draw(axes, table, look.line(name), thin=crowded, band=not crowded)
             axes.set_title(titles[column])
@@ -336,7 +337,7 @@ def _panels(
                 axes.xaxis.set_major_formatter(FuncFormatter(as_steps))
             else:
                 _frame_phases(axes, results, ticks=False)
-            if place >= len(shown) - 2:
+            if place >= len(shown) - across:
                 axes.set_xlabel("steps since the change" if fold else "environment steps")
         present = [n for n in names if any(n in curves[c] for c in shown)]
         figure.legend(
