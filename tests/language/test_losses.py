@@ -123,3 +123,24 @@ def test_numbers_are_gtrs_alone():
         rule("gtr", radius=-1.0)
     with pytest.raises(GTRError, match="there are gtr"):
         rule("grpo")
+
+
+def test_without_earlier_anchors_gtr_is_held_to_who_wrote_the_batch():
+    numbers = {"stiffness": 0.5, "radius": 0.3, "clip": 0.1}
+    own = rule("gtr-behaviour", **numbers)
+    assert own.name == "gtr-behaviour"
+    assert own.method.anchor.count == 1
+    assert rule("gtr").method.anchor.count == 4
+    torch.manual_seed(0)
+    behaviour = -torch.rand(3, 4)
+    given = {
+        "log_prob": behaviour + 0.2 * torch.randn(3, 4),
+        "behaviour_log_prob": behaviour,
+        "anchor_log_prob": behaviour,
+        "advantage": torch.randn(3),
+        "mask": torch.rand(3, 4) < 0.8,
+    }
+    expected, _ = loss(rule("gtr", anchors=1, **numbers), **given)
+    torch.testing.assert_close(loss(own, **given)[0], expected, rtol=0, atol=0)
+    with pytest.raises(GTRError, match="gtr-behaviour has no number 'anchors'"):
+        rule("gtr-behaviour", anchors=2)

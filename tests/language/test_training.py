@@ -1,3 +1,4 @@
+import json
 import os
 import shlex
 import signal
@@ -14,6 +15,10 @@ from gtr.language.comparing import HELD_OUT, compare
 from gtr.language.learner import Settings
 from gtr.language.losses import rule
 from gtr.language.schedule import Schedule
+from gtr.study.figures import held_out
+from gtr.study.records import read_directory
+from gtr.study.results import evaluate
+from gtr.study.style import Look
 from tests import tiny_llama
 from tests.language.test_learner import echo
 
@@ -113,6 +118,18 @@ def test_a_comparison_is_one_that_the_study_reads(folder, tmp_path):
     found = table[(table["method"] == "gtr") & (table["phase"] == 1)].set_index("measure")
     expected = ends["accuracy_echo"].mean()
     assert found.loc["accuracy_echo", "value"] == pytest.approx(expected)
+    figure = held_out(evaluate(read_directory(tmp_path)))
+    assert figure is not None
+    assert [axes.get_title("left") for axes in figure.axes] == ["held-out echo", "held-out ones"]
+    # From before the first step, over both phases.
+    curves = {line.get_color(): line for line in figure.axes[0].lines}
+    drawn = curves[Look(["ppo", "gtr"]).colour("gtr")]
+    assert list(drawn.get_xdata()) == [0, 32, 64]
+    asked = [
+        rows["before_accuracy_echo"].mean(),
+        *rows.groupby("step")["accuracy_echo"].mean()[[32, 64]],
+    ]
+    assert list(drawn.get_ydata()) == pytest.approx(asked)
     with pytest.raises(GTRError, match="'radius'; gtr has"):
         compare(
             folder,
@@ -148,6 +165,8 @@ def test_methods_train_side_by_side_to_the_same_rows(folder, tmp_path):
     methods = ["gtr", "gtr-behaviour"]
     apart, here = compared(2, methods), compared(1, methods)
     for method in methods:
+        config = json.loads((here / "runs" / method / "config.json").read_text())
+        assert "stiffness=0.1" in config["numbers"]
         one, other = (pd.read_csv(x / "runs" / method / "metrics.csv") for x in (here, apart))
         # Another number of threads adds up in another order.
         pd.testing.assert_frame_equal(
