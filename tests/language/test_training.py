@@ -174,6 +174,34 @@ def test_methods_train_side_by_side_to_the_same_rows(folder, tmp_path):
         )
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_method_that_fails_keeps_no_other_from_its_turn(folder, tmp_path, workers):
+    small = Settings(problems=2, answers=2, minibatches=2, held_out=2, longest=2)
+
+    def compared(model: Path) -> None:
+        compare(
+            model,
+            ["ppo", "gtr"],
+            Schedule(("sums",), 1),
+            small,
+            numbers={},
+            seeds=(0,),
+            directory=tmp_path / "out" / model.name,
+            workers=workers,
+            say=lambda line: None,
+        )
+
+    theirs = tmp_path / "out" / folder.name / "runs" / "ppo"
+    theirs.mkdir(parents=True)
+    (theirs / "config.json").write_text('{"method": "another"}')
+    with pytest.raises(GTRError, match=r"^ppo failed: .*another training.*; what was done is kept"):
+        compared(folder)
+    assert len(pd.read_csv(theirs.parent / "gtr" / "metrics.csv")) == 1
+    with pytest.raises(GTRError, match=r"^ppo, gtr failed: there is no model") as caught:
+        compared(tmp_path / "nothing")
+    assert str(caught.value).count("there is no model") == 1
+
+
 def test_the_command_trains_on_the_real_tasks(folder, tmp_path, monkeypatch, capsys):
     small = "problems=2 answers=2 minibatches=2 held_out=2 longest=2 stiffness=.1"
     command = (

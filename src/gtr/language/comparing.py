@@ -20,7 +20,7 @@ from gtr.objective.numerics import Number
 from gtr.plan import claim
 from gtr.study.report import write_report
 from gtr.study.statistics import estimate_iqm
-from gtr.study.workers import train_side_by_side
+from gtr.study.workers import train_in_turn, train_side_by_side
 
 HELD_OUT = "held_out.csv"
 
@@ -94,15 +94,17 @@ def compare(
         say(line)
 
     if workers == 1:
-        for training in trainings:
-            training.train(told)
+        failures = train_in_turn(trainings, told)
     else:
         failures = train_side_by_side(trainings, workers, told)
-        if failures:
-            raise GTRError(
-                "; ".join(f"{name} failed: {error}" for name, error in failures.items())
-                + "; what the others did is kept, and the same command continues"
-            )
+    if failures:
+        names = [one.name for one in rules if one.name in failures]
+        # A missing model is every method's failure, told once.
+        causes = dict.fromkeys(str(failures[name]) for name in names)
+        raise GTRError(
+            f"{', '.join(names)} failed: {'; '.join(causes)}; what was done is kept, and the "
+            "same command continues"
+        )
     write_whole(directory / HELD_OUT, held_out(directory, methods, schedule).to_csv().encode())
     return write_report(directory)
 
@@ -125,7 +127,8 @@ class _Training:
         """As `training.train`; `progress` is told its lines."""
         if hasattr(os, "sched_getaffinity"):
             # PyTorch counts the machine's cores, not those that its process may use.
-            torch.set_num_threads(len(os.sched_getaffinity(0)))
+            cores = len(os.sched_getaffinity(0))
+            torch.set_num_threads(min(cores, torch.get_num_threads()))
         train(
             self.where,
             self.rule,

@@ -115,7 +115,9 @@ def place(workers: int | Place) -> Place:
     return lambda tasks, progress: train_side_by_side(tasks, workers, progress)
 
 
-def train_in_turn(tasks: Sequence[Task], progress: ArmProgress | None) -> dict[str, GTRError]:
+def train_in_turn(
+    tasks: Sequence[Trainable], progress: Callable[[str, Any], None] | None
+) -> dict[str, GTRError]:
     """Trains one task after another; one that fails does not keep the others from their turn.
 
     Returns:
