@@ -216,6 +216,22 @@ def test_the_command_trains_on_the_real_tasks(folder, tmp_path, monkeypatch, cap
 
 
 @pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("train", "Train a language model on tasks"),
+        ("compare", "Train several methods on the same"),
+    ],
+)
+def test_help_says_once_what_a_command_does(monkeypatch, capsys, command, says):
+    monkeypatch.setattr("sys.argv", ["gtr", "language", command, "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    page = capsys.readouterr().out
+    assert page.count(says) == 1
+    assert "--out" in page
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         ("--set answers=two", "must be a number"),

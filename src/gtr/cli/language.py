@@ -109,9 +109,12 @@ def compare(
 
 
 def language(
-    command: OmitSubcommandPrefixes[
-        Annotated[None, subcommand("train", constructor=train)]
-        | Annotated[None, subcommand("compare", constructor=compare)]
+    command: Annotated[
+        OmitSubcommandPrefixes[
+            Annotated[None, subcommand("train", constructor=train)]
+            | Annotated[None, subcommand("compare", constructor=compare)]
+        ],
+        arg(name=""),
     ],
 ) -> None:
     """Train small language models on tasks that change."""
