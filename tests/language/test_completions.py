@@ -1,8 +1,10 @@
 import pytest
 import torch
 from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from gtr.errors import GTRError
+from gtr.language import completions
 from gtr.language.completions import log_probs, write
 from gtr.language.prompts import Prompts, encode
 from tests import tiny_llama
@@ -48,17 +50,33 @@ def test_an_empty_prompt_is_refused():
         encode(tiny_llama.tokenizer(), ["1", ""], HERE)
 
 
+def gpt2() -> torch.nn.Module:
+    """A model whose positions are learned."""
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=18, n_positions=64, n_embd=16, n_layer=2, n_head=2)
+    return GPT2LMHeadModel(config).eval()
+
+
+def eager() -> torch.nn.Module:
+    """A model whose attention is written out."""
+    model = tiny_llama.model()
+    model.set_attn_implementation("eager")
+    return model
+
+
+@pytest.mark.parametrize("build", [tiny_llama.model, eager, gpt2])
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-@pytest.mark.parametrize("length", [1, 4])
+@pytest.mark.parametrize(("length", "row"), [(1, 2048), (4, 2048), (4, 12), (4, 1)])
 @pytest.mark.parametrize("beginning", [BEGINNING, ""])
 def test_values_and_gradients_are_those_of_reading_each_sequence_in_full(
-    beginning, length, temperature
+    monkeypatch, beginning, length, row, temperature, build
 ):
+    monkeypatch.setattr(completions, "_ROW", row)
     tokens = torch.randint(2, 18, (3, 2, length), generator=torch.Generator().manual_seed(0))
     weights = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(1))
     found = []
     for way in ("tree", "full"):
-        model = tiny_llama.model().double()
+        model = build().double()
         if way == "tree":
             said = log_probs(model, prompts(beginning), tokens, temperature)
         else:
@@ -66,8 +84,8 @@ def test_values_and_gradients_are_those_of_reading_each_sequence_in_full(
         (said * weights).sum().backward()
         found.append([said.detach(), *[p.grad for p in model.parameters()]])
     for tree, full in zip(*found, strict=True):
-        # Llama takes its root mean squares in float32, whatever the weights are.
-        torch.testing.assert_close(tree, full, rtol=1e-5, atol=1e-5)
+        # Root mean squares and written-out attention are float32's, whatever the weights are.
+        torch.testing.assert_close(tree, full, rtol=1e-4, atol=1e-4)
 
 
 def test_what_is_written_has_the_probabilities_that_it_is_said_to_have():

@@ -1,9 +1,10 @@
 """Writing completions and reading their log-probabilities, each prompt's tokens but once.
 
-Prompts begin alike (worked examples), and each has several completions. So the model reads what is
-shared once, the rest of each prompt once, and then the completions alone. Every pass goes on from
-the keys and values of the one before, through which gradients flow, so the values and gradients are
-those of reading each sequence in full (`tests/language/test_completions.py`).
+Prompts begin alike (worked examples), and each has several completions: a tree. Its tokens are read
+in one row, where each sees what leads to it alone, so the values and gradients are those of reading
+each sequence in full (`tests/language/test_completions.py`). On a CPU a pass over little text costs
+the reading of the weights, so one pass is better than one for each level of the tree. Where the
+completions are still to be written, each token goes on from the keys and values of those before.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +18,9 @@ from transformers import DynamicCache
 from gtr.errors import GTRError
 from gtr.language.prompts import Prompts
 from gtr.objective.numerics import widened
+
+# Tokens of completions read in one row: attention's work grows with the square of a row.
+_ROW = 2048
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ def log_probs(model: Any, prompts: Prompts, tokens: Tensor, temperature: float =
     """The log-probability of each token, in nats.
 
     Args:
-        model: a causal language model of Transformers, whose cache grows with what it reads.
+        model: a causal language model of Transformers that goes by `position_ids` and by a mask
+            (1, 1, n, n), as those with learned or rotary positions do.
         prompts: Q of them.
         tokens: (Q, G, T) int64; what stands where none counts does not matter.
         temperature: by which logits are divided.
@@ -48,17 +53,61 @@ def log_probs(model: Any, prompts: Prompts, tokens: Tensor, temperature: float =
     Returns:
         (Q, G, T), float32 or wider.
     """
-    reading, first = _read(model, prompts)
     number, width, length = tokens.shape
-    first = _chosen(first / temperature, tokens[..., 0])
-    if length == 1:
-        return first[..., None]
-    reading = reading.repeated(width)
-    hidden = reading.read(model, tokens.reshape(number * width, length)[:, :-1])
-    logits = model.get_output_embeddings()(hidden).view(number, width, length - 1, -1)
-    logits = widened(logits) / temperature
-    later = logits.gather(-1, tokens[..., 1:, None])[..., 0] - logits.logsumexp(-1)
-    return torch.cat([first[..., None], later], -1)
+    completions = tokens.flatten(0, 1)
+    owners = torch.arange(number, device=tokens.device).repeat_interleave(width)
+    together = max(1, _ROW // length)
+    parts = [
+        _read_tree(model, prompts, *part, temperature)
+        for part in zip(owners.split(together), completions.split(together), strict=True)
+    ]
+    return torch.cat(parts).view(tokens.shape)
+
+
+def _read_tree(
+    model: Any, prompts: Prompts, owners: Tensor, completions: Tensor, temperature: float
+) -> Tensor:
+    """`log_probs` of completions (C, T), each of the prompt whose number `owners` (C,) has."""
+    asked, owners = owners.unique(return_inverse=True)
+    prompts = prompts[asked]
+    shared, device = len(prompts.shared), completions.device
+    places = torch.arange(prompts.own.shape[1], device=device)
+    prompt, place = torch.nonzero(places < prompts.lengths[:, None], as_tuple=True)
+    later = completions[:, :-1]
+    completion, step = torch.nonzero(torch.ones_like(later), as_tuple=True)
+    everybody = torch.full((shared,), -1, device=device)
+
+    row = torch.cat([prompts.shared, prompts.own[prompt, place], later.flatten()])
+    position = torch.cat(
+        [
+            torch.arange(shared, device=device),
+            shared + place,
+            shared + prompts.lengths[owners[completion]] + step,
+        ]
+    )
+    of_prompt = torch.cat([everybody, prompt, owners[completion]])
+    of_completion = torch.cat([everybody, torch.full_like(prompt, -1), completion])
+    seen = (
+        (position <= position[:, None])
+        & ((of_prompt == -1) | (of_prompt == of_prompt[:, None]))
+        & ((of_completion == -1) | (of_completion == of_completion[:, None]))
+    )
+    hidden = model.base_model(
+        input_ids=row[None],
+        attention_mask=_added(seen, model.dtype)[None, None],
+        position_ids=position[None],
+        use_cache=False,
+    ).last_hidden_state[0]
+
+    begin = shared + len(prompt)
+    ends = shared + prompts.lengths.cumsum(0) - 1
+    head = model.get_output_embeddings()
+    beginnings = (widened(head(hidden[ends])) / temperature).log_softmax(-1)
+    logits = widened(head(hidden[begin:])) / temperature
+    following = logits.gather(-1, completions[:, 1:].reshape(-1, 1))[:, 0] - logits.logsumexp(-1)
+    return torch.cat(
+        [beginnings[owners, completions[:, 0]][:, None], following.view(later.shape)], -1
+    )
 
 
 @torch.no_grad()
@@ -176,6 +225,8 @@ def _read(model: Any, prompts: Prompts) -> tuple[_Reading, Tensor]:
     return reading, widened(model.get_output_embeddings()(last))
 
 
-def _chosen(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Log-probabilities of (Q, G) tokens under (Q, vocabulary) logits."""
-    return logits.gather(-1, tokens) - logits.logsumexp(-1, keepdim=True)
+def _added(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """What every way of attention can take for a mask: numbers to be added to its scores."""
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(
+        ~seen, torch.finfo(dtype).min
+    )

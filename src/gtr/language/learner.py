@@ -109,7 +109,7 @@ class Learner:
         self._tasks = {name: tasks[name] for name in schedule.names}
         self._device = next(model.parameters()).device
         self._trained = [p for p in model.parameters() if p.requires_grad]
-        self._optimizer = torch.optim.Adam(self._trained, lr=settings.learning_rate)
+        self._optimizer = torch.optim.Adam(self._trained, lr=settings.learning_rate, fused=True)
         anchor = rule.method.anchor
         self.recent = RecentPolicies(
             anchor if isinstance(anchor, Recent) else Recent(count=1), model
