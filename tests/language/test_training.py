@@ -110,7 +110,9 @@ def test_a_comparison_is_one_that_the_study_reads(folder, tmp_path):
     )
     assert "Held-out problems" in page.read_text()
     assert (tmp_path / "figures" / "held_out.png").exists()
-    assert (tmp_path / "results.json").exists()
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["finished"]
+    assert not any("oracle" in note for note in results["notes"])
     table = pd.read_csv(tmp_path / HELD_OUT)
     assert len(table) == 2 * 2 * 4  # methods, phases, measures
     rows = pd.read_csv(tmp_path / "runs" / "gtr" / "metrics.csv")

@@ -70,6 +70,7 @@ def compare(
         "phases": len(schedule.tasks),
         "phase_steps": phase_steps(schedule, settings),
         "methods": list(methods),
+        "references": [],
         "seeds": list(seeds),
         "versions": versions(),
         "command": command,

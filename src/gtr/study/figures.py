@@ -248,7 +248,7 @@ def _draw(
     for number, phase in enumerate(np.unique(phases)):
         here = phases == phase
         style = line if number == 0 else {**line, "label": None}
-        few = {"marker": "o", "ms": 3} if here.sum() <= 8 else {}
+        few = {"marker": "o", "ms": 3, "clip_on": False} if here.sum() <= 8 else {}
         axes.plot(
             steps[here],
             middle[here],

@@ -30,6 +30,7 @@ def plot(run: Run) -> Figure:
         phases=suite.phases,
         phase_steps=suite.phase_steps,
         methods=(name,),
+        references=(),
         seeds=tuple(sorted(int(seed) for seed in metrics["seed"].unique())),
         versions={"gtr-rl": version("gtr-rl")},
         command="",

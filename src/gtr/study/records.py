@@ -68,6 +68,7 @@ class Comparison:
         phases: number of worlds in a lifetime.
         phase_steps: environment steps in each.
         methods: the learning methods, in order; the special arms are not among them.
+        references: the special arms that are to be run, of `oracle` and `random`.
         seeds: the seeds that every arm is to be run with.
         versions: version of each library that took part.
         command: the command line that made it; empty where none was recorded.
@@ -81,6 +82,7 @@ class Comparison:
     phases: int
     phase_steps: int
     methods: tuple[str, ...]
+    references: tuple[str, ...]
     seeds: tuple[int, ...]
     versions: dict[str, str]
     command: str
@@ -172,6 +174,7 @@ def _read_comparison(directory: Path) -> Comparison:
         phases=phases,
         phase_steps=phase_steps,
         methods=tuple(m for m in methods if m not in (ORACLE, RANDOM)),
+        references=_references(document, path),
         seeds=tuple(sorted(seeds)),
         versions=_versions(document, path),
         command=_field(document, path, "command", str),
@@ -203,6 +206,7 @@ def _read_training(directory: Path) -> Comparison:
         phases=phases,
         phase_steps=phase_steps,
         methods=(name,),
+        references=(),
         seeds=tuple(sorted({int(s) for s in metrics["seed"]})),
         versions=_versions(config, path),
         command=command if isinstance(command, str) else "",
@@ -314,6 +318,14 @@ def _field(document: dict[str, Any], path: Path, key: str, kind: type[T]) -> T:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise GTRError(f"{path}: `{key}` must be of type {kind.__name__}, not {value!r}: {RERUN}")
     return value
+
+
+def _references(document: dict[str, Any], path: Path) -> tuple[str, ...]:
+    both = [ORACLE, RANDOM]
+    found = _field({"references": both} | document, path, "references", list)
+    if any(name not in both for name in found):
+        raise GTRError(f"{path}: `references` may hold {' and '.join(both)}, not {found!r}")
+    return tuple(found)
 
 
 def _versions(document: dict[str, Any], path: Path) -> dict[str, str]:

@@ -222,7 +222,7 @@ def _notes(
             f"This comparison is unfinished: {'; '.join(work)}. Curves show what is there; scores "
             "count only runs that went through all phases."
         )
-    absent = [name for name in (ORACLE, RANDOM) if name not in estimates]
+    absent = [name for name in comparison.references if name not in estimates]
     if absent:
         notes.append(
             f"Without a finished run of {' and '.join(absent)} there are no normalised scores and "
@@ -259,8 +259,7 @@ def _open_work(comparison: Comparison) -> list[str]:
     if comparison.single:
         return []
     work = []
-    wanted = [*comparison.methods, ORACLE, RANDOM]
-    for name in wanted:
+    for name in (*comparison.methods, *comparison.references):
         done = len(comparison.finished_seeds(name))
         if name not in comparison.arms:
             work.append(f"{name} has not begun")
