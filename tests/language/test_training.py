@@ -109,6 +109,7 @@ def test_a_comparison_is_one_that_the_study_reads(folder, tmp_path):
         say=lambda line: None,
     )
     assert "Held-out problems" in page.read_text()
+    assert "oracle" not in page.read_text()
     assert (tmp_path / "figures" / "held_out.png").exists()
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["finished"]
@@ -251,3 +252,19 @@ def test_a_mistake_is_one_line(folder, tmp_path, monkeypatch, capsys, words, mes
     [line] = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("gtr: ")
     assert message in line
+
+
+def test_a_comparison_on_an_unknown_task_leaves_nothing_behind(folder, tmp_path):
+    with pytest.raises(GTRError, match=r"^there is no task 'poems'; there are sums"):
+        compare(
+            folder,
+            ["ppo", "gtr"],
+            Schedule(("echo", "poems"), 2),
+            TINY,
+            numbers={},
+            seeds=(0,),
+            directory=tmp_path / "out",
+            tasks=TASKS,
+            say=lambda line: None,
+        )
+    assert not (tmp_path / "out").exists()

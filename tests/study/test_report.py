@@ -157,6 +157,9 @@ def test_an_unfinished_comparison_says_what_is_missing(tmp_path):
     page = Page(write_report(directory))
     assert "unfinished: gtr has finished 1 of 3 seeds; ppo-kl has not begun" in page.text
     assert "oracle has not begun" in page.text
+    assert "Random is the policy before any training" in page.text
+    assert "The oracle is an agent" not in page.text
+    assert "Normalised: 0" not in page.text
     document = json.loads((directory / "results.json").read_text())
     assert not document["finished"]
     assert document["metric"] == "later_return"

@@ -14,7 +14,7 @@ from gtr.files import write_whole
 from gtr.language.learner import Settings
 from gtr.language.losses import Rule, numbers_of, rule
 from gtr.language.schedule import Schedule
-from gtr.language.tasks import Task
+from gtr.language.tasks import Task, require
 from gtr.language.training import phase_steps, suite_name, train, versions
 from gtr.objective.numerics import Number
 from gtr.plan import claim
@@ -64,6 +64,9 @@ def compare(
     if workers < 1:
         raise GTRError(f"{workers} workers: use 1 or more")
     rules = _rules(methods, numbers)
+    for name in schedule.names:
+        if name not in (tasks or {}):
+            require(name)
     document = {
         "suite": suite_name(schedule),
         "size": "cpu",

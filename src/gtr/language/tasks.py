@@ -78,14 +78,23 @@ def names() -> list[str]:
     return list(_RECIPES)
 
 
-def task(name: str) -> Task:
-    """A task by its name, the same each time.
+def require(name: str) -> None:
+    """Looks for a task without making it.
 
     Raises:
         GTRError: there is no such task.
     """
     if name not in _RECIPES:
         raise GTRError(f"there is no task {name!r}; there are {', '.join(_RECIPES)}")
+
+
+def task(name: str) -> Task:
+    """A task by its name, the same each time.
+
+    Raises:
+        GTRError: there is no such task.
+    """
+    require(name)
     recipe = _RECIPES[name]
     dataset = reasoning_gym.create_dataset(recipe.dataset, size=_DRAWN, seed=0, **recipe.numbers)
     drawn = (dataset[i] for i in range(_DRAWN))

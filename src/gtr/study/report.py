@@ -20,14 +20,22 @@ from gtr.study.results import Results, as_json, evaluate, headline
 from gtr.study.style import as_png, as_svg
 from gtr.study.wording import LABELS, MISSING, estimate, share
 
+_ARMS = {
+    ORACLE: "The oracle is an agent that starts afresh at each change.",
+    RANDOM: "Random is the policy before any training, close to uniform.",
+}
+_KEYS = {
+    "normalised": "Normalised: 0 is the random policy, 1 the oracle.",
+    "regret": "Regret: return lost against the oracle, summed over the phases; lower is better.",
+    "adaptation_time": "Adaptation time is in environment steps.",
+}
 _FIGURES: tuple[tuple[str, str, str, Callable[[Results], Figure | None]], ...] = (
     (
         "learning_curves",
         "Learning curves",
         "Return of the episodes as they are played, in twentieths of a phase. Shaded stripes and "
         "vertical lines are the worlds and their changes. Thin lines are single runs; bold lines "
-        "their interquartile mean with its 95% interval. The oracle is an agent that "
-        "starts afresh at each change; random is the policy before any training, close to uniform.",
+        "their interquartile mean with its 95% interval.",
         figures.learning_curves,
     ),
     (
@@ -151,6 +159,8 @@ def _page(results: Results, sections: dict[str, str], clip: bytes | None) -> str
         if name not in sections:
             continue
         inner = table if name == "scores" else ""
+        if name == "learning_curves":
+            caption = " ".join([caption, *(_ARMS[arm] for arm in _ARMS if arm in comparison.arms)])
         drawn = html.figure(heading, sections[name], caption)
         body.append(html.section(name, heading, inner, drawn))
         if name == "learning_curves" and clip is not None:
@@ -232,12 +242,14 @@ def _table(results: Results) -> str:
         rows.append(
             f"<tr{kind}><th scope=row>{escape(name)}</th><td>{runs}</td>{''.join(cells)}</tr>"
         )
+    key = [
+        "Interquartile mean over runs, and below it the 95% interval.",
+        *(_KEYS[metric] for metric in _KEYS if metric in shown),
+    ]
     return (
         f"<div class=wide><table><thead><tr><th scope=col>method</th><th scope=col>runs</th>{head}"
         f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-        "<p class=key>Interquartile mean over runs, and below it the 95% interval. Normalised: 0 "
-        "is the random policy, 1 the oracle. Regret: return lost against the oracle, summed over "
-        "the phases; lower is better. Adaptation time is in environment steps.</p>"
+        f"<p class=key>{' '.join(key)}</p>"
     )
 
 
