@@ -3,8 +3,9 @@
 For each environment and number of seeds, a worker of each kind is started and warmed up alone.
 Then the workers make one timed repeat each, in turns and for several rounds, with the others
 idle, so a disturbance of the machine meets all alike and the speeds of one round can be divided by
-each other. Compile times are of several starts, in turns as well. Peers' virtual environments are
-made under `.envs/` on the first run.
+each other. All of it is done several times with new processes: where a process has its memory
+makes it a hundredth or two faster or slower for as long as it lives. Peers' virtual environments
+are made under `.envs/` on the first run.
 """
 
 import argparse
@@ -27,6 +28,28 @@ def measure(
     names: list[str], environment: str, seeds: int, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """One cell of the results: all workers that can do it, on one environment."""
+    cell = f"{environment}, {seeds} seeds"
+    steps = {name: KINDS[name].steps[seeds > 1] // arguments.shorten for name in names}
+    results: dict[str, dict[str, Any]] = {}
+    for number in range(arguments.starts):
+        working = [name for name in names if "failure" not in results.get(name, {})]
+        say(f"{cell}: start {number + 1} of {arguments.starts}")
+        started = start(working, environment, seeds, steps, arguments)
+        for name, result in started.items():
+            earlier = results.get(name)
+            results[name] = result if earlier is None else together(earlier, result)
+    ordered = {name: results[name] for name in names}
+    return {"environment": environment, "seeds": seeds, "workers": ordered}
+
+
+def start(
+    names: list[str],
+    environment: str,
+    seeds: int,
+    steps: dict[str, int],
+    arguments: argparse.Namespace,
+) -> dict[str, dict[str, Any]]:
+    """What new processes of all workers say, after some rounds."""
     workers: dict[str, Worker] = {}
     results: dict[str, dict[str, Any]] = {}
 
@@ -35,24 +58,8 @@ def measure(
         results[name] = {"failure": error.reason}
         workers.pop(name).end()
 
-    steps = {name: KINDS[name].steps[seeds > 1] // arguments.shorten for name in names}
-    starts: dict[str, list[float]] = {name: [] for name in names}
     try:
-        for number in range(arguments.starts - 1):
-            for name in names:
-                worker = Worker(name, environment, seeds, steps[name])
-                try:
-                    worker.wait_until_ready(arguments.warm_up_timeout)
-                    for _ in range(3):
-                        worker.repeat(arguments.repeat_timeout)
-                    starts[name].append(worker.finish(arguments.repeat_timeout)["compile_s"])
-                except WorkerError as error:
-                    say(f"{environment}, {seeds} seeds: {name} {error}")
-                finally:
-                    worker.end()
-            say(f"{environment}, {seeds} seeds: start {number + 1} of {arguments.starts}")
         for name in names:
-            say(f"{environment}, {seeds} seeds: {name} warms up")
             workers[name] = Worker(name, environment, seeds, steps[name])
             try:
                 workers[name].wait_until_ready(arguments.warm_up_timeout)
@@ -67,20 +74,33 @@ def measure(
                     workers[name].repeat(arguments.repeat_timeout)
                 except WorkerError as error:
                     fail(name, error)
-            say(f"{environment}, {seeds} seeds: round {number + 1} of {arguments.rounds}")
         for name in list(workers):
             try:
                 result = workers[name].finish(arguments.repeat_timeout)
-                result["compile_s"] = [*starts[name], result["compile_s"]]
-                results[name] = {"steps_a_repeat": steps[name] * seeds, **result}
+                compile_s = [result.pop("compile_s")]
+                results[name] = {
+                    "steps_a_repeat": steps[name] * seeds,
+                    **result,
+                    "compile_s": compile_s,
+                }
                 workers.pop(name)
             except WorkerError as error:
                 fail(name, error)
     finally:
         for worker in workers.values():
             worker.end()
-    ordered = {name: results[name] for name in names}
-    return {"environment": environment, "seeds": seeds, "workers": ordered}
+    return results
+
+
+def together(earlier: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    """One worker's results of another start after those of earlier ones; a failure stays one."""
+    if "failure" in result:
+        return result
+    return earlier | {
+        "steps_per_s": earlier["steps_per_s"] + result["steps_per_s"],
+        "compile_s": earlier["compile_s"] + result["compile_s"],
+        "peak_mb": max(earlier["peak_mb"], result["peak_mb"]),
+    }
 
 
 def machine() -> dict[str, Any]:
@@ -111,8 +131,8 @@ def main() -> None:
     parser.add_argument("--trainers", nargs="+", choices=sorted(KINDS), default=list(KINDS))
     parser.add_argument("--environments", nargs="+", choices=environments, default=environments)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 16])
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--starts", type=int, default=3, help="how often compilation is timed")
+    parser.add_argument("--rounds", type=int, default=4, help="of each start")
+    parser.add_argument("--starts", type=int, default=3, help="of new processes")
     parser.add_argument("--reference", choices=sorted(KINDS), default="ours-ppo")
     parser.add_argument(
         "--shorten", type=int, default=1, help="divide each repeat's length by this"

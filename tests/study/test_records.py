@@ -59,6 +59,7 @@ def set_field(key: str, value: object):
         (DOCUMENT, set_field("phases", "3"), "`phases` must be of type int, not '3'"),
         (DOCUMENT, set_field("phase_steps", 0), "must be at least 1"),
         (DOCUMENT, set_field("versions", []), "`versions` must be of type dict"),
+        (DOCUMENT, set_field("step", 3), "`step` must be of type str, not 3"),
         (DOCUMENT, set_field("references", "oracle"), "`references` must be of type list"),
         (DOCUMENT, set_field("references", ["ppo"]), "`references` may hold oracle and random"),
     ],

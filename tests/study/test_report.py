@@ -9,6 +9,7 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from gtr.errors import GTRError
+from gtr.study import figures
 from gtr.study.records import read_directory
 from gtr.study.report import write_report
 from gtr.study.results import evaluate, headline
@@ -200,6 +201,20 @@ def test_many_methods_keep_apart(tmp_path):
     directory = write_comparison(tmp_path / "many", arms, (0, 1), phases=2)
     write_report(directory)
     assert is_drawn(directory / "figures" / "learning_curves.png")
+
+
+def test_time_is_counted_in_what_the_comparison_says_a_step_is(known):
+    def labels() -> list[str]:
+        results = evaluate(read_directory(known))
+        drawn = [figures.learning_curves(results), figures.movement(results)]
+        return [axes.get_xlabel() for figure in drawn if figure for axes in figure.axes[-1:]]
+
+    assert labels() == ["environment steps", "environment steps since the change"]
+    document = known / "comparison.json"
+    document.write_text(json.dumps(json.loads(document.read_text()) | {"step": "answers <3"}))
+    assert labels() == ["answers <3", "answers <3 since the change"]
+    page = Page(write_report(known))
+    assert "Adaptation time is in answers <3 since the change." in page.text
 
 
 def test_what_is_written_by_others_is_escaped(tmp_path):

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from gtr.objective import Evaluation, Method, diagnostics, evaluate, half_square
+from gtr.objective import Evaluation, Method, diagnostics, evaluate
 from gtr.objective.method import with_stiffness
 from gtr.objective.numerics import Number, log_difference
+from gtr.objective.penalties import half_square_within
 
 
 def policy_loss(
@@ -61,8 +62,8 @@ def penalty(
     """
     assert method.penalty is not None
     held_by = with_stiffness(method.penalty, stiffness)
-    divergence = half_square(log_difference(log_prob, anchor_log_prob))
-    return held_by(divergence[..., None], torch.ones(1, device=log_prob.device))
+    divergence = half_square_within(log_difference(log_prob, anchor_log_prob))
+    return held_by.within(divergence[..., None], torch.ones(1, device=log_prob.device))
 
 
 def diagnose(

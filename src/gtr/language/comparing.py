@@ -15,7 +15,7 @@ from gtr.language.learner import Settings
 from gtr.language.losses import Rule, numbers_of, rule
 from gtr.language.schedule import Schedule
 from gtr.language.tasks import Task, require
-from gtr.language.training import phase_steps, suite_name, train, versions
+from gtr.language.training import lifetime, train, versions
 from gtr.objective.numerics import Number
 from gtr.plan import claim
 from gtr.study.report import write_report
@@ -68,10 +68,7 @@ def compare(
         if name not in (tasks or {}):
             require(name)
     document = {
-        "suite": suite_name(schedule),
-        "size": "cpu",
-        "phases": len(schedule.tasks),
-        "phase_steps": phase_steps(schedule, settings),
+        **lifetime(schedule, settings),
         "methods": list(methods),
         "references": [],
         "seeds": list(seeds),

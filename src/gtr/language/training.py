@@ -121,28 +121,26 @@ def plan(
 ) -> dict[str, Any]:
     """What config.json holds: all that decides the numbers but the seeds, and the versions."""
     return {
-        "suite": suite_name(schedule),
-        "size": "cpu",
+        **lifetime(schedule, settings),
         "method": rule.name,
         "numbers": repr(rule.method),
         "model": str(where),
         "tasks": list(schedule.tasks),
-        "phases": len(schedule.tasks),
-        "phase_steps": phase_steps(schedule, settings),
         "settings": asdict(settings),
         "versions": versions(),
         "command": command,
     }
 
 
-def suite_name(schedule: Schedule) -> str:
-    """What a report calls the problem."""
-    return "language: " + ", ".join(schedule.tasks)
-
-
-def phase_steps(schedule: Schedule, settings: Settings) -> int:
-    """Answers of one phase, which are its steps."""
-    return schedule.iterations * settings.problems * settings.answers
+def lifetime(schedule: Schedule, settings: Settings) -> dict[str, Any]:
+    """What a report is to know of the problem; a step is an answer."""
+    return {
+        "suite": "language: " + ", ".join(schedule.tasks),
+        "size": "cpu",
+        "phases": len(schedule.tasks),
+        "phase_steps": schedule.iterations * settings.problems * settings.answers,
+        "step": "answers",
+    }
 
 
 def versions() -> dict[str, str]:

@@ -22,17 +22,17 @@ from gtr.objective.numerics import (
     Array,
     Number,
     bounded,
-    log_difference,
     ratio,
     stop_gradient,
 )
 from gtr.objective.penalties import (
     Gate,
     Penalty,
+    bounded_divergences,
     bounded_stiffness,
-    half_square,
     half_square_of_probabilities,
-    kernel,
+    half_square_within,
+    kernel_within,
 )
 from gtr.objective.surrogates import DecoupledClip, Surrogate, bounded_clip
 
@@ -148,7 +148,8 @@ def evaluate(
         GTRError: the method is invalid, or an array that it needs is missing or of wrong shape.
     """
     validate(method)
-    log_ratio = log_difference(log_prob, behaviour_log_prob)
+    log_prob = bounded(log_prob, -LIMIT, LIMIT)
+    log_ratio = log_prob - bounded(behaviour_log_prob, -LIMIT, LIMIT)
 
     if anchor_log_probs is None and isinstance(method.anchor, Behaviour):
         anchor_log_probs = behaviour_log_prob[..., None]
@@ -157,7 +158,7 @@ def evaluate(
         _check_anchor_axis(
             "anchor_log_probs", anchor_log_probs, log_prob, method.anchor, anchor_weights
         )
-        anchor_log_ratios = log_difference(log_prob[..., None], anchor_log_probs)
+        anchor_log_ratios = log_prob[..., None] - bounded(anchor_log_probs, -LIMIT, LIMIT)
 
     if isinstance(method.surrogate, DecoupledClip):
         if anchor_log_ratios is None:
@@ -180,10 +181,10 @@ def evaluate(
         if method.gate is not None:
             surrogate = surrogate * method.gate(divergences, weights)
         if method.penalty is not None:
-            penalty = with_stiffness(method.penalty, stiffness)(divergences, weights)
+            penalty = with_stiffness(method.penalty, stiffness).within(divergences, weights)
         radius = kernel_radius(method)
         if radius is not None:
-            kappa = stop_gradient(kernel(divergences, weights, radius))
+            kappa = kernel_within(stop_gradient(divergences), weights, radius)
 
     clipped = None
     clip = getattr(method.surrogate, "clip", None)
@@ -343,7 +344,7 @@ def _divergences(
                 "KL(anchor || policy) of each state"
             )
         _check_anchor_axis("divergence", exact, log_prob, method.anchor, weights)
-        return exact
+        return bounded_divergences(exact)
     if exact is not None:
         raise GTRError(
             f"method {method.name!r} computes its own divergence from samples: "
@@ -353,4 +354,4 @@ def _divergences(
         raise GTRError(f"method {method.name!r} needs its anchors: give anchor_log_probs")
     if method.divergence == "probability":
         return half_square_of_probabilities(log_prob[..., None], anchor_log_probs)
-    return half_square(anchor_log_ratios)
+    return half_square_within(anchor_log_ratios)

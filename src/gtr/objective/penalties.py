@@ -40,8 +40,12 @@ def half_square(log_ratio: Array) -> Array:
     Returns:
         (...), float32 or float64.
     """
-    log_ratio = bounded(log_ratio, -2 * LIMIT, 2 * LIMIT)
-    return 0.5 * log_ratio * log_ratio
+    return half_square_within(bounded(log_ratio, -2 * LIMIT, 2 * LIMIT))
+
+
+def half_square_within(log_ratio: Array) -> Array:
+    """`half_square` of log-ratios that are bounded already."""
+    return 0.5 * array_namespace(log_ratio).square(log_ratio)
 
 
 def half_square_of_probabilities(log_prob: Array, reference: Array) -> Array:
@@ -60,10 +64,11 @@ def half_square_of_probabilities(log_prob: Array, reference: Array) -> Array:
     log_prob = bounded(log_prob, -LIMIT, LOG_DENSITY_CAP)
     xp = array_namespace(log_prob)
     difference = xp.exp(log_prob) - xp.exp(bounded(reference, -LIMIT, LOG_DENSITY_CAP))
-    return 0.5 * difference * difference
+    return half_square_within(difference)
 
 
-def _bounded_divergences(divergences: Array) -> Array:
+def bounded_divergences(divergences: Array) -> Array:
+    """Divergences as the penalties use them: at least 0, at most 2e18; `half_square`s are."""
     return bounded(divergences, 0.0, 2 * LIMIT**2)
 
 
@@ -78,7 +83,10 @@ def bounded_stiffness(stiffness: Number) -> Number:
 
 
 def _weighted_sum(weights: Array, values: Array) -> Array:
-    return array_namespace(values).sum(as_like(weights, values) * values, axis=-1)
+    xp = array_namespace(values)
+    if values.shape[-1] == 1:  # a single weight is 1
+        return xp.squeeze(values, axis=-1)
+    return xp.sum(as_like(weights, values) * values, axis=-1)
 
 
 def kernel(divergences: Array, weights: Array, radius: Number) -> Array:
@@ -92,7 +100,11 @@ def kernel(divergences: Array, weights: Array, radius: Number) -> Array:
     Returns:
         (...): 1 at every anchor, 0 far from all of them.
     """
-    divergences = _bounded_divergences(divergences)
+    return kernel_within(bounded_divergences(divergences), weights, radius)
+
+
+def kernel_within(divergences: Array, weights: Array, radius: Number) -> Array:
+    """`kernel` of divergences that are bounded already."""
     xp = array_namespace(divergences)
     return _weighted_sum(weights, xp.exp(-divergences / _squared_radius(radius)))
 
@@ -115,7 +127,10 @@ class Gaussian:
 
     def __call__(self, divergences: Array, weights: Array) -> Array:
         """The penalty of each sample; see the module for shapes."""
-        divergences = _bounded_divergences(divergences)
+        return self.within(bounded_divergences(divergences), weights)
+
+    def within(self, divergences: Array, weights: Array) -> Array:
+        """The same of divergences that are bounded already."""
         squared = _squared_radius(self.radius)
         # 1 - exp(-z) would lose every digit near the anchor, where a policy spends its time.
         depths = -array_namespace(divergences).expm1(-divergences / squared)
@@ -144,7 +159,10 @@ class Bump:
 
     def __call__(self, divergences: Array, weights: Array) -> Array:
         """The penalty of each sample; see the module for shapes."""
-        divergences = _bounded_divergences(divergences)
+        return self.within(bounded_divergences(divergences), weights)
+
+    def within(self, divergences: Array, weights: Array) -> Array:
+        """The same of divergences that are bounded already."""
         fading = array_namespace(divergences).exp(-divergences / _squared_radius(self.radius))
         return bounded_stiffness(self.stiffness) * _weighted_sum(weights, divergences * fading)
 
@@ -169,7 +187,10 @@ class Quadratic:
 
     def __call__(self, divergences: Array, weights: Array) -> Array:
         """The penalty of each sample; see the module for shapes."""
-        divergences = _bounded_divergences(divergences)
+        return self.within(bounded_divergences(divergences), weights)
+
+    def within(self, divergences: Array, weights: Array) -> Array:
+        """The same of divergences that are bounded already."""
         return bounded_stiffness(self.stiffness) * _weighted_sum(weights, divergences)
 
 

@@ -301,7 +301,7 @@ def _frame_phases(axes: Axes, results: Results, ticks: bool) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(8 if ticks else 4, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(as_steps))
     if ticks:
-        axes.set_xlabel("environment steps")
+        axes.set_xlabel(results.comparison.step)
 
 
 def _panels(
@@ -338,7 +338,7 @@ def _panels(
             else:
                 _frame_phases(axes, results, ticks=False)
             if place >= len(shown) - across:
-                axes.set_xlabel("steps since the change" if fold else "environment steps")
+                axes.set_xlabel(results.comparison.step + (" since the change" if fold else ""))
         present = [n for n in names if any(n in curves[c] for c in shown)]
         figure.legend(
             handles=[Line2D([], [], lw=2, **look.line(name)) for name in present],

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from gtr.learner.run import Run
 from gtr.study import figures
-from gtr.study.records import Arm, Comparison
+from gtr.study.records import STEP, Arm, Comparison
 from gtr.study.results import evaluate
 
 
@@ -29,6 +29,7 @@ def plot(run: Run) -> Figure:
         size=suite.size,
         phases=suite.phases,
         phase_steps=suite.phase_steps,
+        step=STEP,
         methods=(name,),
         references=(),
         seeds=tuple(sorted(int(seed) for seed in metrics["seed"].unique())),

@@ -18,6 +18,7 @@ from gtr.files import RERUN, read_json, read_text
 
 ORACLE = "oracle"
 RANDOM = "random"
+STEP = "environment steps"
 REQUIRED = ("iteration", "seed", "step", "phase", "episodes", "return")
 MEASURED = (
     "entropy",
@@ -66,7 +67,8 @@ class Comparison:
         suite: the suite's name.
         size: the suite's size.
         phases: number of worlds in a lifetime.
-        phase_steps: environment steps in each.
+        phase_steps: steps in each.
+        step: what a step is, in the plural: `STEP`, or the answers of a language model.
         methods: the learning methods, in order; the special arms are not among them.
         references: the special arms that are to be run, of `oracle` and `random`.
         seeds: the seeds that every arm is to be run with.
@@ -81,6 +83,7 @@ class Comparison:
     size: str
     phases: int
     phase_steps: int
+    step: str
     methods: tuple[str, ...]
     references: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -169,6 +172,7 @@ def _read_comparison(directory: Path) -> Comparison:
     return Comparison(
         directory=directory,
         single=False,
+        step=_step(document, path),
         suite=_field(document, path, "suite", str),
         size=_field(document, path, "size", str),
         phases=phases,
@@ -201,6 +205,7 @@ def _read_training(directory: Path) -> Comparison:
     return Comparison(
         directory=directory,
         single=True,
+        step=_step(config, path),
         suite=_field(config, path, "suite", str),
         size=_field(config, path, "size", str),
         phases=phases,
@@ -318,6 +323,10 @@ def _field(document: dict[str, Any], path: Path, key: str, kind: type[T]) -> T:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise GTRError(f"{path}: `{key}` must be of type {kind.__name__}, not {value!r}: {RERUN}")
     return value
+
+
+def _step(document: dict[str, Any], path: Path) -> str:
+    return _field({"step": STEP} | document, path, "step", str)
 
 
 def _references(document: dict[str, Any], path: Path) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ _ARMS = {
 _KEYS = {
     "normalised": "Normalised: 0 is the random policy, 1 the oracle.",
     "regret": "Regret: return lost against the oracle, summed over the phases; lower is better.",
-    "adaptation_time": "Adaptation time is in environment steps.",
+    "adaptation_time": "Adaptation time is in {step} since the change.",
 }
 _FIGURES: tuple[tuple[str, str, str, Callable[[Results], Figure | None]], ...] = (
     (
@@ -244,7 +244,7 @@ def _table(results: Results) -> str:
         )
     key = [
         "Interquartile mean over runs, and below it the 95% interval.",
-        *(_KEYS[metric] for metric in _KEYS if metric in shown),
+        *(text.format(step=escape(comparison.step)) for m, text in _KEYS.items() if m in shown),
     ]
     return (
         f"<div class=wide><table><thead><tr><th scope=col>method</th><th scope=col>runs</th>{head}"
