@@ -217,6 +217,21 @@ def test_exact_divergence_is_used_as_it_is_given(library):
     np.testing.assert_allclose(np.asarray(evaluation.penalty), [0.0, 1.5, 6.0])
 
 
+def test_an_exact_divergence_counts_within_bounds(library):
+    log_prob = library.array([0.0, -1.0, -2.0])
+    evaluation = evaluate(
+        named("gtr-exact", anchors=1),
+        log_prob=log_prob,
+        behaviour_log_prob=log_prob,
+        advantage=log_prob,
+        divergence=library.array([[-math.inf], [-1e-7], [math.inf]]),
+    )
+    method = named("gtr-exact")
+    largest = method.penalty.stiffness * method.penalty.radius**2
+    np.testing.assert_allclose(np.asarray(evaluation.penalty), [0.0, 0.0, largest], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(evaluation.kernel), [1.0, 1.0, 0.0])
+
+
 def parts_of(name, part):
     """A part of the named method's evaluation, with one anchor, which is the behaviour policy."""
 
