@@ -124,6 +124,7 @@ def test_a_comparison_is_one_that_the_study_reads(folder, tmp_path):
     figure = held_out(evaluate(read_directory(tmp_path)))
     assert figure is not None
     assert [axes.get_title("left") for axes in figure.axes] == ["held-out echo", "held-out ones"]
+    assert figure.axes[-1].get_xlabel() == "answers"
     # From before the first step, over both phases.
     curves = {line.get_color(): line for line in figure.axes[0].lines}
     drawn = curves[Look(["ppo", "gtr"]).colour("gtr")]
@@ -215,6 +216,7 @@ def test_the_command_trains_on_the_real_tasks(folder, tmp_path, monkeypatch, cap
     cli.main()
     assert "gtr seed 0  2/2  letters" in capsys.readouterr().out
     assert (tmp_path / "run" / "report.html").exists()
+    assert read_directory(tmp_path / "run").step == "answers"
     assert (tmp_path / "run" / "model-0" / "config.json").exists()
 
 
