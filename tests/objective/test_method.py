@@ -4,7 +4,7 @@ import ast
 import itertools
 import math
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -215,6 +215,24 @@ def test_exact_divergence_is_used_as_it_is_given(library):
         divergence=kl,
     )
     np.testing.assert_allclose(np.asarray(evaluation.penalty), [0.0, 1.5, 6.0])
+
+
+def test_a_penalty_of_ones_own_is_called_as_ours_are(library):
+    @dataclass(frozen=True)
+    class Linear:
+        stiffness: float = 2.0
+
+        def __call__(self, divergences, weights):
+            return self.stiffness * divergences[..., 0] * weights[0]
+
+    log_prob = library.array([0.0, -1.0, -2.0])
+    evaluation = evaluate(
+        Method("own", Clip(0.2), penalty=Linear(), anchor=Behaviour()),
+        log_prob=log_prob,
+        behaviour_log_prob=library.array([0.0, 0.0, 1.0]),
+        advantage=log_prob,
+    )
+    np.testing.assert_allclose(np.asarray(evaluation.penalty), [0.0, 1.0, 9.0])
 
 
 def test_an_exact_divergence_counts_within_bounds(library):

@@ -63,7 +63,7 @@ def penalty(
     assert method.penalty is not None
     held_by = with_stiffness(method.penalty, stiffness)
     divergence = half_square_within(log_difference(log_prob, anchor_log_prob))
-    return held_by.within(divergence[..., None], torch.ones(1, device=log_prob.device))
+    return held_by(divergence[..., None], torch.ones(1, device=log_prob.device))
 
 
 def diagnose(

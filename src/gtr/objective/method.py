@@ -28,11 +28,10 @@ from gtr.objective.numerics import (
 from gtr.objective.penalties import (
     Gate,
     Penalty,
-    bounded_divergences,
     bounded_stiffness,
     half_square_of_probabilities,
     half_square_within,
-    kernel_within,
+    kernel,
 )
 from gtr.objective.surrogates import DecoupledClip, Surrogate, bounded_clip
 
@@ -181,10 +180,10 @@ def evaluate(
         if method.gate is not None:
             surrogate = surrogate * method.gate(divergences, weights)
         if method.penalty is not None:
-            penalty = with_stiffness(method.penalty, stiffness).within(divergences, weights)
+            penalty = with_stiffness(method.penalty, stiffness)(divergences, weights)
         radius = kernel_radius(method)
         if radius is not None:
-            kappa = kernel_within(stop_gradient(divergences), weights, radius)
+            kappa = kernel(stop_gradient(divergences), weights, radius)
 
     clipped = None
     clip = getattr(method.surrogate, "clip", None)
@@ -344,7 +343,7 @@ def _divergences(
                 "KL(anchor || policy) of each state"
             )
         _check_anchor_axis("divergence", exact, log_prob, method.anchor, weights)
-        return bounded_divergences(exact)
+        return exact
     if exact is not None:
         raise GTRError(
             f"method {method.name!r} computes its own divergence from samples: "

@@ -67,8 +67,7 @@ def half_square_of_probabilities(log_prob: Array, reference: Array) -> Array:
     return half_square_within(difference)
 
 
-def bounded_divergences(divergences: Array) -> Array:
-    """Divergences as the penalties use them: at least 0, at most 2e18; `half_square`s are."""
+def _bounded_divergences(divergences: Array) -> Array:
     return bounded(divergences, 0.0, 2 * LIMIT**2)
 
 
@@ -100,11 +99,7 @@ def kernel(divergences: Array, weights: Array, radius: Number) -> Array:
     Returns:
         (...): 1 at every anchor, 0 far from all of them.
     """
-    return kernel_within(bounded_divergences(divergences), weights, radius)
-
-
-def kernel_within(divergences: Array, weights: Array, radius: Number) -> Array:
-    """`kernel` of divergences that are bounded already."""
+    divergences = _bounded_divergences(divergences)
     xp = array_namespace(divergences)
     return _weighted_sum(weights, xp.exp(-divergences / _squared_radius(radius)))
 
@@ -127,10 +122,7 @@ class Gaussian:
 
     def __call__(self, divergences: Array, weights: Array) -> Array:
         """The penalty of each sample; see the module for shapes."""
-        return self.within(bounded_divergences(divergences), weights)
-
-    def within(self, divergences: Array, weights: Array) -> Array:
-        """The same of divergences that are bounded already."""
+        divergences = _bounded_divergences(divergences)
         squared = _squared_radius(self.radius)
         # 1 - exp(-z) would lose every digit near the anchor, where a policy spends its time.
         depths = -array_namespace(divergences).expm1(-divergences / squared)
@@ -159,10 +151,7 @@ class Bump:
 
     def __call__(self, divergences: Array, weights: Array) -> Array:
         """The penalty of each sample; see the module for shapes."""
-        return self.within(bounded_divergences(divergences), weights)
-
-    def within(self, divergences: Array, weights: Array) -> Array:
-        """The same of divergences that are bounded already."""
+        divergences = _bounded_divergences(divergences)
         fading = array_namespace(divergences).exp(-divergences / _squared_radius(self.radius))
         return bounded_stiffness(self.stiffness) * _weighted_sum(weights, divergences * fading)
 
@@ -187,10 +176,7 @@ class Quadratic:
 
     def __call__(self, divergences: Array, weights: Array) -> Array:
         """The penalty of each sample; see the module for shapes."""
-        return self.within(bounded_divergences(divergences), weights)
-
-    def within(self, divergences: Array, weights: Array) -> Array:
-        """The same of divergences that are bounded already."""
+        divergences = _bounded_divergences(divergences)
         return bounded_stiffness(self.stiffness) * _weighted_sum(weights, divergences)
 
 
