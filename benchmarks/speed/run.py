@@ -28,12 +28,11 @@ def measure(
     names: list[str], environment: str, seeds: int, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """One cell of the results: all workers that can do it, on one environment."""
-    cell = f"{environment}, {seeds} seeds"
     steps = {name: KINDS[name].steps[seeds > 1] // arguments.shorten for name in names}
     results: dict[str, dict[str, Any]] = {}
     for number in range(arguments.starts):
         working = [name for name in names if "failure" not in results.get(name, {})]
-        say(f"{cell}: start {number + 1} of {arguments.starts}")
+        say(f"{environment}, {seeds} seeds: start {number + 1} of {arguments.starts}")
         started = start(working, environment, seeds, steps, arguments)
         for name, result in started.items():
             earlier = results.get(name)
@@ -60,6 +59,7 @@ def start(
 
     try:
         for name in names:
+            say(f"{environment}, {seeds} seeds: {name} warms up")
             workers[name] = Worker(name, environment, seeds, steps[name])
             try:
                 workers[name].wait_until_ready(arguments.warm_up_timeout)
@@ -74,6 +74,7 @@ def start(
                     workers[name].repeat(arguments.repeat_timeout)
                 except WorkerError as error:
                     fail(name, error)
+            say(f"{environment}, {seeds} seeds: round {number + 1} of {arguments.rounds}")
         for name in list(workers):
             try:
                 result = workers[name].finish(arguments.repeat_timeout)

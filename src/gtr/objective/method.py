@@ -147,6 +147,7 @@ def evaluate(
         GTRError: the method is invalid, or an array that it needs is missing or of wrong shape.
     """
     validate(method)
+    # Once, not in each difference: to PyTorch's backward pass a bound is five operations.
     log_prob = bounded(log_prob, -LIMIT, LIMIT)
     log_ratio = log_prob - bounded(behaviour_log_prob, -LIMIT, LIMIT)
 
