@@ -215,6 +215,7 @@ def test_time_is_counted_in_what_the_comparison_says_a_step_is(known):
     assert labels() == ["answers <b>", "answers <b> since the change"]
     page = Page(write_report(known))
     assert "Adaptation time is in answers <b> since the change." in page.text
+    assert "3 phases of 2,000 answers <b>" in page.text
 
 
 def test_what_is_written_by_others_is_escaped(tmp_path):

@@ -178,7 +178,7 @@ def _facts(results: Results) -> list[str]:
         ", ".join(comparison.methods),
         f"{seeds} seed{'s' * (seeds != 1)}",
         f"{comparison.phases} phase{'s' * (comparison.phases != 1)} of "
-        f"{comparison.phase_steps:,} steps",
+        f"{comparison.phase_steps:,} {comparison.step}",
     ]
 
 
